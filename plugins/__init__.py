@@ -1,0 +1,1 @@
+"""The tricks that ship with tricksearch: one file each, discovered, never listed."""

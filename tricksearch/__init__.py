@@ -1,0 +1,47 @@
+"""tricksearch: which training and deployment tricks are worth it for a model, a data set and a latency budget."""
+
+from tricksearch.contract import (
+    Batch,
+    BatchTransform,
+    BuildOptimizer,
+    Choice,
+    Deployable,
+    Float,
+    Images,
+    Int,
+    Loss,
+    Net,
+    NotApplicable,
+    Predictor,
+    Rates,
+    Runtime,
+    Schedule,
+    Trick,
+    TrialError,
+    Weights,
+    Workbench,
+)
+
+__all__ = [
+    "Batch",
+    "BatchTransform",
+    "BuildOptimizer",
+    "Choice",
+    "Deployable",
+    "Float",
+    "Images",
+    "Int",
+    "Loss",
+    "Net",
+    "NotApplicable",
+    "Predictor",
+    "Rates",
+    "Runtime",
+    "Schedule",
+    "Trick",
+    "TrialError",
+    "Weights",
+    "Workbench",
+]
+
+__version__ = "0.1.0"

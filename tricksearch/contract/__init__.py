@@ -1,0 +1,73 @@
+"""What the author of a trick sees: the Trick, its domains, the things that hooks take, and the errors."""
+
+from tricksearch.contract.card import Card, card
+from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file
+from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
+from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
+from tricksearch.contract.things import (
+    Batch,
+    BatchTransform,
+    BuildOptimizer,
+    Deployable,
+    Images,
+    Loss,
+    Predictor,
+    Rates,
+    Runtime,
+    Schedule,
+    Weights,
+    Workbench,
+)
+from tricksearch.contract.trick import (
+    STAGE_OF_HOOK,
+    Trick,
+    build,
+    defaults,
+    domains,
+    hooks,
+    in_order,
+    stages,
+    trick_name,
+)
+
+__all__ = [
+    "STAGE_OF_HOOK",
+    "Batch",
+    "BatchTransform",
+    "BuildOptimizer",
+    "Card",
+    "Choice",
+    "Deployable",
+    "Diverged",
+    "Domain",
+    "DomainError",
+    "Float",
+    "Images",
+    "InputError",
+    "Int",
+    "Json",
+    "Loss",
+    "Net",
+    "NotApplicable",
+    "Predictor",
+    "Rates",
+    "Registry",
+    "Runtime",
+    "Schedule",
+    "Trick",
+    "TrialError",
+    "Weights",
+    "Workbench",
+    "broken_contract",
+    "build",
+    "card",
+    "defaults",
+    "discover",
+    "domains",
+    "hooks",
+    "in_order",
+    "nearest",
+    "source_file",
+    "stages",
+    "trick_name",
+]

@@ -1,0 +1,110 @@
+"""The things that hooks take and return, and the workbench that they may ask.
+
+Images are float32 in [0, 1], shape (N, C, H, W), on `bench.device`; normalisation is the net's first layer, so
+no hook needs to know a data set's mean. Targets are class probabilities, shape (N, K), each row summing to 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+    from torch.optim import Optimizer
+
+
+@dataclass(frozen=True)
+class Images:
+    """A split of a data set: pixels uint8 (N, C, H, W), labels int64 (N,), and the number of classes K."""
+
+    pixels: Tensor
+    labels: Tensor
+    num_classes: int
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Images (N, C, H, W) in [0, 1] and targets (N, K) that the net is trained on in one step."""
+
+    images: Tensor
+    targets: Tensor
+
+
+class Rates(NamedTuple):
+    """The learning rate as a multiple of the study's own, and the momentum (None leaves it as it is)."""
+
+    lr: float
+    momentum: float | None = None
+
+
+BatchTransform = Callable[[Batch], Batch]
+Loss = Callable[["Tensor", Batch], "Tensor"]  # logits (N, K) and their batch -> a scalar
+BuildOptimizer = Callable[["nn.Module"], "Optimizer"]
+Schedule = Callable[[float], Rates]  # progress of the training in [0, 1) -> rates
+
+
+class Weights(Protocol):
+    """What becomes of the weights: plain training keeps the last ones; EMA and SWA average them."""
+
+    def update(self, net: nn.Module) -> None:
+        """Called after every optimizer step."""
+
+    def final(self, net: nn.Module) -> nn.Module:
+        """The net to go on with when the training has ended."""
+
+
+@dataclass(frozen=True)
+class Deployable:
+    """The file that would ship: an ONNX graph that takes `input` (N, C, H, W) in [0, 1] and returns logits."""
+
+    path: Path
+    input: str = "images"
+
+
+class Predictor(Protocol):
+    """A loaded deployable: images float32 (N, C, H, W) in [0, 1] -> logits float32 (N, K)."""
+
+    def __call__(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """Run one batch."""
+
+
+Runtime = Callable[[Deployable, int], Predictor]  # a deployable and the number of threads -> its predictor
+
+
+class Workbench(Protocol):
+    """What a hook may ask of the engine."""
+
+    device: torch.device
+    seed: int
+    num_classes: int
+    input_shape: tuple[int, int, int]  # channels, height, width
+    epochs: int
+    steps_per_epoch: int
+    folder: Path  # the trial's own scratch folder, deleted when the trial ends
+
+    def generator(self, name: str) -> torch.Generator:
+        """A random generator on the device, of its own stream: seeded by the trial's seed and `name`."""
+
+    def train_images(self) -> Images:
+        """The training split, on the device, as the data hooks left it."""
+
+    def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
+        """Train on with the recipe's own batches and loss, for `epochs`, from `lr` x the study's rate down to 0."""
+
+    def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
+        """A frozen net in evaluation mode: images -> logits. Trained once for a study, then shared.
+
+        `spec` names a net ("" is the study's own) or is a mapping with the keys of a recipe; `epochs` is the
+        length of its training as a multiple of the study's.
+        """
+
+    def calibration_images(self, count: int) -> np.ndarray[Any, Any]:
+        """`count` training images, not augmented: float32 (count, C, H, W) in [0, 1], the same ones every time."""

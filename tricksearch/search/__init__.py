@@ -1,0 +1,1 @@
+"""Many trials: the only package that knows Ray and Optuna."""

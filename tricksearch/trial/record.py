@@ -1,0 +1,79 @@
+"""The record: everything measured on one variant, or the reason why there is nothing to measure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any
+
+FINISHED = "finished"
+STATUSES = (FINISHED, "failed", "diverged", "out_of_memory")
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A measured quantity: its unit, whether more of it is better, and how it is named to a person."""
+
+    unit: str
+    maximize: bool
+    title: str
+    digits: int
+
+
+MEASURES: Mapping[str, Measure] = {
+    "accuracy": Measure("%", True, "top-1 accuracy", 2),
+    "f1": Measure("%", True, "macro F1", 2),
+    "latency_ms": Measure("ms", False, "latency, median", 3),
+    "latency_p95_ms": Measure("ms", False, "latency, p95", 3),
+    "params": Measure("", False, "parameters", 0),
+    "macs": Measure("", False, "multiply-accumulates", 0),
+    "file_bytes": Measure("bytes", False, "file size", 0),
+    "train_seconds": Measure("s", False, "training time", 2),
+}
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a study. A measure is None where the trial did not come to it."""
+
+    trial: int
+    phase: str  # "baseline" or "search"
+    status: str
+    reason: str
+    seed: int
+    recipe: dict[str, Any]  # plain JSON; `Recipe` reads it
+    accuracy: float | None = None  # percent of the validation images, measured on the deployable
+    f1: float | None = None  # percent
+    latency_ms: float | None = None
+    latency_p95_ms: float | None = None
+    params: int | None = None
+    macs: int | None = None  # for one image
+    file_bytes: int | None = None
+    train_seconds: float | None = None  # without what the trial waited for others' stopwatches
+    validation_images: int | None = None  # the n behind accuracy and f1
+    latency_runs: int | None = None  # the n behind the latency
+    latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
+    started: str = ""  # ISO 8601, UTC
+    wall_seconds: float | None = None
+    hardware: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every measure was taken."""
+        return self.status == FINISHED
+
+    @property
+    def tricks(self) -> dict[str, dict[str, Any]]:
+        """The tricks that are on, with their values."""
+        return dict(self.recipe.get("tricks", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, as it crosses from a worker."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Record:
+        """The record of a JSON row; keys that this version does not know are left out."""
+        known = {each.name for each in fields(cls)}
+        return cls(**{key: value for key, value in row.items() if key in known})

@@ -1,0 +1,1 @@
+"""Designs and statistics, on plain numbers."""
