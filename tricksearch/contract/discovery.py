@@ -58,10 +58,14 @@ def _from_folders(folders: Iterable[str | Path]) -> Iterator[Callable[[], type[T
     for folder in folders:
         path = Path(folder).expanduser().resolve()
         if not path.is_dir():
-            raise InputError(f"'{folder}' is not a folder", place="plugins", remedy="name a folder that holds .py files")
+            raise InputError(
+                f"'{folder}' is not a folder", place="plugins", remedy="name a folder that holds .py files"
+            )
         files = [file for file in sorted(path.glob("*.py")) if not file.stem.startswith("_")]
         if not files:
-            raise InputError(f"'{folder}' holds no .py file", place="plugins", remedy="put one file for each trick into it")
+            raise InputError(
+                f"'{folder}' holds no .py file", place="plugins", remedy="put one file for each trick into it"
+            )
         for file in files:
             yield lambda file=file: _trick_of(_import(str(file), lambda: _load_file(file)))  # type: ignore[misc]
 

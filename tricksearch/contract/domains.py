@@ -143,7 +143,7 @@ class Choice(Domain):
         if not values:
             raise DomainError("a list of options must not be empty")
         checked = [self.check(value) for value in values]
-        return Choice(*dict.fromkeys(checked))
+        return Choice(*(option for index, option in enumerate(checked) if option not in checked[:index]))
 
     def describe(self) -> str:
         return ", ".join(str(option) for option in self.options)

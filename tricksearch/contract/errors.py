@@ -10,8 +10,8 @@ class InputError(Exception):
     """Something that the user gave cannot be used. Printed as one paragraph; the exit code is 2."""
 
     def __init__(self, rule: str, *, place: str = "", remedy: str = "") -> None:
-        parts = [f"{place}: {rule}" if place else rule, remedy]
-        super().__init__(" ".join(f"{part.rstrip('.')}." for part in parts if part))
+        parts = [f"{place}: {rule}" if place else rule, remedy[:1].upper() + remedy[1:]]
+        super().__init__(" ".join(part if part[-1] in ".?!" else f"{part}." for part in parts if part))
         self.rule, self.place, self.remedy = rule, place, remedy
 
 

@@ -87,8 +87,11 @@ class Workbench(Protocol):
     num_classes: int
     input_shape: tuple[int, int, int]  # channels, height, width
     epochs: int
-    steps_per_epoch: int
     folder: Path  # the trial's own scratch folder, deleted when the trial ends
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
 
     def generator(self, name: str) -> torch.Generator:
         """A random generator on the device, of its own stream: seeded by the trial's seed and `name`."""

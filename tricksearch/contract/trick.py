@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import typing
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -44,7 +43,7 @@ class Trick:
     """One technique. Subclass it in a file of its own, as `@dataclass(frozen=True)`; the file's stem is its name.
 
     Every field is a hyperparameter: `Annotated[type, domain] = value its paper recommends`. Each hook takes a thing
-    and returns a thing, by default the same; the engine calls those that are overridden, in the order that the tags give.
+    and returns a thing, by default the same; the engine calls those that are overridden, in the order of the tags.
     """
 
     claims: ClassVar[str] = ""  # a tag that one trick of a recipe may hold, such as "schedule"
@@ -101,7 +100,6 @@ def trick_name(trick: type[Trick]) -> str:
     return trick.__module__.rpartition(".")[2]
 
 
-@functools.cache
 def domains(trick: type[Trick]) -> dict[str, Domain]:
     """Each hyperparameter of a trick with its domain. Raises TypeError for a field that has none."""
     hints = typing.get_type_hints(trick, include_extras=True)
@@ -139,7 +137,9 @@ def build(trick: type[Trick], values: Mapping[str, Json], place: str = "") -> Tr
     for field, value in values.items():
         where = f"{place}.{field}" if place else f"{trick_name(trick)}.{field}"
         if field not in known:
-            raise InputError(f"'{field}' is not a hyperparameter of this trick", place=where, remedy=nearest(field, known))
+            raise InputError(
+                f"'{field}' is not a hyperparameter of this trick", place=where, remedy=nearest(field, known)
+            )
         try:
             checked[field] = known[field].check(value)
         except DomainError as error:
@@ -158,7 +158,7 @@ def in_order(tricks: Iterable[Trick]) -> list[Trick]:
         name = trick_name(type(trick))
         if trick.claims and trick.claims in holder:
             raise InputError(
-                f"'{holder[trick.claims]}' and '{name}' both claim '{trick.claims}', which one trick of a recipe may hold",
+                f"'{holder[trick.claims]}' and '{name}' both claim '{trick.claims}', and only one of a recipe may",
                 remedy="keep one of them",
             )
         if trick.claims:

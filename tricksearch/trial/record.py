@@ -49,7 +49,7 @@ class Record:
     params: int | None = None
     macs: int | None = None  # for one image
     file_bytes: int | None = None
-    train_seconds: float | None = None  # without what the trial waited for others' stopwatches
+    train_seconds: float | None = None  # without waiting for others' stopwatches, without a teacher's own training
     validation_images: int | None = None  # the n behind accuracy and f1
     latency_runs: int | None = None  # the n behind the latency
     latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still

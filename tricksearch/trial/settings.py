@@ -20,7 +20,9 @@ class DataSettings(Settings):
     root: str | None = Field(None, description="the folder (or .npz file) that holds the data set")
     size: int | None = Field(None, ge=4, le=1024, description="resize to size x size pixels when loading")
     validation: float = Field(0.15, gt=0, lt=1, description="share held out for the search to compare on")
-    test: float = Field(0.15, gt=0, lt=1, description="share held out for the end, where there is no official test split")
+    test: float = Field(
+        0.15, gt=0, lt=1, description="share held out for the end, where there is no official test split"
+    )
     split_seed: int = Field(0, ge=0)
     train_images: int | None = Field(None, ge=2, description="use this many training images, stratified")
     validation_images: int | None = Field(None, ge=2, description="use this many validation images, stratified")
@@ -31,11 +33,15 @@ class NetSettings(Settings):
     """Which net."""
 
     name: str = "resnet_small"
-    stem: Literal["standard", "small"] = Field("standard", description="small: stride 1 and no pooling, for images of 28 to 64 pixels")
+    stem: Literal["standard", "small"] = Field(
+        "standard", description="small: stride 1 and no pooling, for images of 28 to 64 pixels"
+    )
     widths: tuple[Annotated[int, Field(ge=8, le=1024)], ...] | None = Field(
         None, min_length=1, max_length=4, description="channels of each stage of the built-in net"
     )
-    blocks: Annotated[int, Field(ge=1, le=8)] | None = Field(None, description="residual blocks in each stage of the built-in net")
+    blocks: Annotated[int, Field(ge=1, le=8)] | None = Field(
+        None, description="residual blocks in each stage of the built-in net"
+    )
 
 
 class TrainSettings(Settings):

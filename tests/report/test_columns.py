@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.report.conftest import HARDWARE, make_records, make_study
+from tricksearch.contract import InputError
+from tricksearch.report.columns import accuracy_interval, embedded, scalar, view
+from tricksearch.report.headline import answer, certainty, details
+from tricksearch.trial.record import Record
+
+BOTH = ("accuracy", "latency_ms")
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+def _record(trial: int, accuracy: float | None, latency: float | None, **more) -> Record:
+    status = "failed" if accuracy is None or latency is None else "finished"
+    return Record(
+        trial=trial,
+        phase="search" if trial else "baseline",
+        status=status,
+        reason="" if status == "finished" else "it broke",
+        seed=0,
+        recipe={},
+        accuracy=accuracy,
+        latency_ms=latency,
+        **{"validation_images": 1000, "latency_runs": 100, **more},
+    )
+
+
+@given(JSON)
+def test_a_scalar_is_one_line_of_yaml_that_reads_back(value) -> None:
+    text = scalar(value)
+    assert len(text.splitlines()) == 1
+    assert yaml.safe_load(f"tricks:\n  t:\n    field: {text}\n") == {"tricks": {"t": {"field": value}}}
+
+
+def test_the_view_of_a_small_study() -> None:
+    points = [(90.0, 1.0), (91.0, 0.9), (95.0, 2.0), (89.0, 0.5), (None, None), (91.0, 1.1)]
+    seen = view([_record(i, *point) for i, point in enumerate(points)], BOTH)
+    assert seen.plotted == [0, 1, 2, 3, 5]
+    assert seen.front == [3, 1, 2]  # by latency
+    assert (seen.knee, seen.baseline, seen.better) == (1, 0, [1])
+
+
+def test_other_objectives_have_their_own_direction() -> None:
+    records = [_record(0, 90.0, 1.0, params=10), _record(1, 90.0, 2.0, params=5), _record(2, 95.0, 3.0, params=20)]
+    seen = view(records, ["params", "accuracy", "latency_ms"])
+    assert (seen.y, seen.x) == ("params", "accuracy")
+    assert seen.front == [1, 2]
+    assert answer(seen) == "No recipes are better than the baseline on both parameters and top-1 accuracy."
+    assert view(records, ["latency_ms"]).x == "accuracy"
+
+
+def test_an_objective_that_is_no_measure_is_refused() -> None:
+    with pytest.raises(InputError, match=r"'acuracy' is not a measure. Did you mean 'accuracy'"):
+        view([], ["acuracy", "latency_ms"])
+
+
+def test_a_value_that_is_no_number_is_not_measured() -> None:
+    seen = view([_record(0, 90.0, 1.0), _record(1, math.nan, 1.0), _record(2, 95.0, math.inf)], BOTH)
+    assert seen.plotted == [0]
+    text = json.dumps(embedded(seen, make_study()), allow_nan=False)
+    assert json.loads(text)["columns"]["accuracy"] == [90.0, None, 95.0]
+
+
+def test_the_interval_is_in_percent_and_needs_n() -> None:
+    low, high = accuracy_interval(_record(0, 97.0, 1.0))
+    assert (low, high) == pytest.approx((95.75, 97.89), abs=0.01)
+    assert accuracy_interval(replace(_record(0, 97.0, 1.0), validation_images=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("points", "expected", "sure"),
+    [
+        ([], "No trial finished", ""),
+        ([(None, None)], "No trial finished", ""),
+        ([(None, None), (90, 1)], "The baseline did not finish", ""),
+        ([(90, 1)], "Only the baseline finished", ""),
+        ([(90, 1), (91, 1)], "No recipes are both more accurate and faster", ""),
+        ([(90, 1), (91, 0.9)], "1 recipe is both more accurate and faster", "accuracy overlaps the baseline's"),
+        ([(90, 1), (99, 0.9)], "1 recipe is both more accurate and faster", "lies wholly above"),
+        ([(90, 1), (91, 0.9), (92, 0.9)], "2 recipes are both more accurate", "None of these 2 has"),
+        ([(90, 1), (91, 0.9), (99, 0.9)], "2 recipes are both more accurate", "1 of these 2 has"),
+        ([(90, 1), (98, 0.9), (99, 0.9)], "2 recipes are both more accurate", "2 of these 2 have"),
+    ],
+)  # fmt: skip
+def test_the_head_answers_first(points, expected: str, sure: str) -> None:
+    seen = view([_record(i, *point) for i, point in enumerate(points)], BOTH)
+    assert answer(seen).startswith(expected)
+    assert sure in certainty(seen)
+    assert bool(sure) == bool(certainty(seen))
+
+
+def test_the_baseline_is_known_by_its_phase_alone() -> None:
+    seen = view([_record(1, 90, 1.0), _record(2, 91, 0.9)], BOTH)
+    assert "baseline has not been run" in answer(seen)
+
+
+def test_the_details_carry_n_hardware_and_doubt() -> None:
+    text = " ".join(details(view(make_records(), BOTH), make_study()))
+    assert "60 trials: 55 finished, 2 diverged, 2 failed, 1 out of memory" in text
+    assert "270 validation images" in text
+    assert "(batch 1, 1 thread)" in text
+    assert HARDWARE["cpu"] in text
+    assert "gpu" not in text  # it has none
+    assert "trained once" in text
+    assert "not established" in text
+    assert "speed changed" not in text
+
+
+def test_a_machine_that_drifted_is_named() -> None:
+    records = [_record(0, 90.0, 1.0, latency_drift=1.0), _record(1, 91.0, 0.9, latency_drift=1.2)]
+    assert "In 1 trial the machine's speed changed" in " ".join(details(view(records, BOTH), {}))

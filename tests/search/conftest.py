@@ -1,0 +1,76 @@
+"""A study over three small tricks of the tests' own, and records that look like its trials'."""
+
+import pytest
+import yaml
+
+from tricksearch.contract import discover
+from tricksearch.search.study import Study, load_study
+from tricksearch.trial.record import Record
+
+PLUGIN = '''"""{name}: scale the loss.
+
+Paper: none
+Use when: testing.
+Avoid when: not testing.
+Cost: none.
+"""
+from dataclasses import dataclass
+from typing import Annotated
+from tricksearch import Choice, Float, Trick
+
+
+@dataclass(frozen=True)
+class Scale(Trick):
+    """Multiplies the loss."""
+    {fields}
+    claims = "{claims}"
+
+    def loss(self, loss, bench):
+        return lambda logits, batch: {factor} * loss(logits, batch)
+'''
+REAL = "factor: Annotated[float, Float(0.5, 2.0)] = 1.0"
+NAMED = 'kind: Annotated[str, Choice("a", "b")] = "a"'
+
+
+@pytest.fixture
+def make_study(tmp_path):
+    """Write a study over tricks `left` and `right` (one claim) and `solo`; keyword arguments become its keys."""
+    folder = tmp_path / "own_tricks"
+    folder.mkdir()
+    for name, fields, claims, factor in (
+        ("left", REAL, "side", "self.factor"),
+        ("right", NAMED, "side", "1.0"),
+        ("solo", NAMED, "", "1.0"),
+    ):
+        (folder / f"{name}.py").write_text(PLUGIN.format(name=name, fields=fields, claims=claims, factor=factor))
+
+    def make(**keys) -> Study:
+        path = tmp_path / "study.yaml"
+        path.write_text(yaml.safe_dump({"plugins": [str(folder)], "tricks": ["left", "right", "solo"]} | keys))
+        return load_study(path)
+
+    return make
+
+
+@pytest.fixture
+def registry_of():
+    return lambda study: discover(study.plugins)
+
+
+@pytest.fixture
+def make_record():
+    def make(trial, recipe, accuracy=90.0, latency=1.0, **others) -> Record:
+        status = others.pop("status", "finished")
+        measured = {"accuracy": accuracy, "latency_ms": latency} if status == "finished" else {}
+        return Record(
+            trial=trial,
+            phase=others.pop("phase", "search"),
+            status=status,
+            reason=others.pop("reason", ""),
+            seed=0,
+            recipe=recipe.model_dump(mode="json"),
+            **measured,
+            **others,
+        )
+
+    return make

@@ -1,0 +1,106 @@
+import random
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tricksearch.search.proposer import Proposer
+from tricksearch.search.space import Space
+
+
+def run(proposer, make_record, count, score):
+    """Ask and tell; some trials fail."""
+    records = []
+    for _ in range(count):
+        proposal = proposer.propose()
+        if proposal is None:
+            break
+        status = "failed" if proposal.trial % 7 == 5 else "finished"
+        record = make_record(proposal.trial, proposal.recipe, *score(proposal.recipe), status=status)
+        proposer.tell(record)
+        records.append(record)
+    return records
+
+
+def score(recipe):
+    left = recipe.tricks.get("left", {}).get("factor", 0.0)
+    return 80 + 5 * left - 3 * ("solo" in recipe.tricks), 1 + left
+
+
+def keys(records):
+    from tricksearch.trial.recipe import Recipe
+
+    return [Recipe.model_validate(record.recipe).key for record in records]
+
+
+@pytest.mark.parametrize("sampler", ["auto", "tpe", "random", "nsga2"])
+def test_the_baseline_comes_first_and_no_recipe_comes_twice(make_study, registry_of, make_record, sampler):
+    study = make_study(search={"sampler": sampler, "startup": 6})
+    proposer = Proposer(study, Space.of(study, registry_of(study)))
+    first = proposer.propose()
+    assert (first.trial, first.phase, first.recipe.tricks) == (0, "baseline", {})
+    records = run(proposer, make_record, 40, score)
+    assert [record.trial for record in records] == list(range(1, 41))
+    assert len(set(keys(records)) | {first.recipe.key}) == 41
+
+
+def test_the_start_draws_every_option_equally_often(make_study, registry_of):
+    study = make_study(search={"startup": 12})
+    space = Space.of(study, registry_of(study))
+    proposer = Proposer(study, space)
+    drawn = [proposer.propose().recipe.tricks for _ in range(13)][1:]
+    assert sum("left" in tricks for tricks in drawn) >= 4
+    # A recipe that would come twice is drawn anew, so the discrete switches may be off by those few.
+    assert 3 <= sum("solo" in tricks for tricks in drawn) <= 9
+
+
+def test_a_space_that_is_used_up_ends_the_search(make_study, registry_of, make_record):
+    study = make_study(tricks=["right", "solo"])
+    space = Space.of(study, registry_of(study))
+    records = run(Proposer(study, space), make_record, 100, score)
+    assert len(records) == space.size() == 9
+    assert len(set(keys(records))) == 9
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(count=st.integers(1, 25), gone=st.sets(st.integers(0, 24)))
+def test_a_rebuilt_proposer_repeats_nothing_and_fills_the_gaps(make_study_once, make_record, count, gone):
+    study, registry = make_study_once
+    space = Space.of(study, registry)
+    records = run(Proposer(study, space), make_record, count, score)
+    kept = [record for record in records if record.trial not in gone]  # the others were running when it was killed
+    resumed = run(Proposer(study, space, kept), make_record, 10, score)
+    everything = keys(kept) + keys(resumed)
+    assert len(set(everything)) == len(everything)
+    numbers = sorted(record.trial for record in kept + resumed)
+    assert len(set(numbers)) == len(numbers)
+    missing = sorted(set(range(count)) - {record.trial for record in kept})
+    assert [record.trial for record in resumed][: len(missing)] == missing[:10]
+
+
+@pytest.fixture
+def make_study_once(make_study, registry_of):
+    study = make_study(search={"startup": 4})
+    return study, registry_of(study)
+
+
+def test_the_sampler_learns_from_stored_records(make_study, registry_of, make_record):
+    """After 60 records in which `solo` ruins accuracy and costs latency, it is drawn less than half the time."""
+    study = make_study(search={"startup": 10, "seed": 3})
+    space = Space.of(study, registry_of(study))
+
+    def ruined(recipe):
+        return (20.0, 9.0) if "solo" in recipe.tricks else (90.0 + random.Random(recipe.key).random(), 1.0)
+
+    stored = run(Proposer(study, space), make_record, 60, ruined)
+    drawn = run(Proposer(study, space, stored), make_record, 30, ruined)
+    assert sum("solo" in record.tricks for record in drawn) <= 8
+
+
+def test_a_record_that_claims_to_be_finished_without_numbers_is_refused(make_study, registry_of, make_record):
+    study = make_study()
+    proposer = Proposer(study, Space.of(study, registry_of(study)))
+    proposer.propose()
+    proposal = proposer.propose()
+    with pytest.raises(ValueError, match="nan"):
+        proposer.tell(make_record(proposal.trial, proposal.recipe, float("nan"), 1.0))

@@ -1,0 +1,201 @@
+"""The space: a recipe drawn from it is one that can run, and its parameters lead back to it."""
+
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tricksearch.contract import Choice, Float, InputError, Int, Net, domains
+from tricksearch.search.space import Space
+from tricksearch.search.study import Study, TrickUse
+from tricksearch.trial.recipe import Recipe
+
+CARD = '"""{name}: a trick of the tests.\n\nPaper: none\nUse when: testing.\nAvoid when: never.\nCost: none.\n"""\n'
+CODE = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated, Any
+from tricksearch import Choice, Float, Int, Net, Trick
+
+
+@dataclass(frozen=True)
+class Some(Trick):
+    {body}
+
+    def loss(self, loss, bench):
+        return loss
+"""
+TRICKS = {
+    "blend": 'claims = "tests.mix"; alpha: Annotated[float, Float(0.0, 1.0)] = 0.4',
+    "patch": 'claims = "tests.mix"; size: Annotated[int, Int(1, 4)] = 1',
+    "cover": 'claims = "tests.mix"',
+    "anneal": 'claims = "tests.schedule"; peak: Annotated[float, Float(0.001, 10.0, log=True)] = 1.0',
+    "squeeze": "reduction: Annotated[int, Choice(4, 8, 16)] = 8; bias: Annotated[bool, Choice(True, False)] = True",
+    "teach": 'teacher: Annotated[Any, Net()] = ""',
+    "plain": "pass",
+}
+RECIPE = {"net": {"name": "resnet_small"}, "train": {"epochs": 2}}
+FULL = {
+    "blend": {"alpha": [0.0, 1.0]},
+    "patch": {"size": [1, 4]},
+    "cover": {},
+    "anneal": {"peak": [0.001, 10.0]},
+    "squeeze": {"reduction": [4, 8, 16], "bias": [True, False]},
+    "teach": {"teacher": ["", "resnet18", RECIPE]},
+    "plain": {},
+}
+
+
+def tricks_of(folder, bodies):
+    from tricksearch.contract import discover
+
+    for name, body in bodies.items():
+        (folder / f"{name}.py").write_text(CARD.format(name=name) + CODE.format(body=body.replace("; ", "\n    ")))
+    return discover([folder])
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory):
+    return tricks_of(tmp_path_factory.mktemp("tricks"), TRICKS)
+
+
+def study_of(uses):
+    return Study(name="tests", tricks={name: TrickUse(**use) for name, use in uses.items()})
+
+
+class Draw:
+    """Draws at random, or replays the parameters that it is given; remembers both."""
+
+    def __init__(self, seed=0, replay=None):
+        self.random, self.replay, self.drawn = random.Random(seed), replay, {}
+
+    def _give(self, name, value):
+        assert name not in self.drawn, f"{name} is drawn twice"
+        self.drawn[name] = value if self.replay is None else self.replay[name]
+        return self.drawn[name]
+
+    def float(self, name, low, high, log):
+        assert low < high
+        assert low > 0 or not log
+        return self._give(name, self.random.choice([low, high, self.random.uniform(low, high)]))
+
+    def int(self, name, low, high, log):
+        return self._give(name, self.random.randint(low, high))
+
+    def categorical(self, name, options):
+        assert len(options) > 1
+        assert all(option is None or isinstance(option, str | int | float | bool) for option in options)
+        return self._give(name, self.random.choice(options))
+
+
+def test_tricks_of_one_claim_become_one_choice(registry):
+    space = Space.of(study_of(FULL), registry)
+    assert space.switches() == {
+        "anneal": ["off", "on"],  # nothing rivals it, so its claim is no choice
+        "tests.mix": ["off", "blend", "cover", "patch"],
+        "plain": ["off", "on"],
+        "squeeze": ["off", "on"],
+        "teach": ["off", "on"],
+    }
+
+
+uses = st.fixed_dictionaries(
+    {name: st.sampled_from(["search", "search", "never"]) for name in TRICKS},
+).flatmap(
+    lambda use: st.sampled_from([use, use | {"blend": "always"}, use | {"squeeze": "always", "anneal": "always"}])
+)
+
+
+@given(uses=uses, seed=st.integers(0, 2**32))
+def test_what_is_drawn_can_run_and_leads_back_to_itself(registry, uses, seed):
+    study = study_of({name: {"use": use, **({} if use == "never" else FULL[name])} for name, use in uses.items()})
+    space = Space.of(study, registry)
+    draw = Draw(seed)
+    tricks = space.draw(draw)
+
+    assert [name for name in tricks if uses[name] == "never"] == []
+    assert {name for name, use in uses.items() if use == "always"} <= set(tricks)
+    claims = [registry[name].claims for name in tricks if registry[name].claims]
+    assert len(claims) == len(set(claims))
+    for name, values in tricks.items():
+        assert list(values) == list(domains(registry[name]))
+        for field, domain in domains(registry[name]).items():
+            assert domain.check(values[field]) == values[field]
+            if isinstance(domain, Float):
+                assert float(f"{values[field]:.4g}") == values[field]
+    Recipe(tricks=tricks).build_tricks(registry)  # the engine takes it
+
+    parameters = space.parameters(tricks)
+    assert set(parameters) == set(draw.drawn)
+    assert space.draw(Draw(replay=parameters)) == tricks
+
+
+@given(seed=st.integers(0, 2**32))
+def test_a_narrowed_or_fixed_field_stays_there(registry, seed):
+    narrowed = {
+        "blend": {"use": "always", "alpha": [0.33333333, 0.33334]},
+        "squeeze": {"use": "always", "reduction": [16], "bias": [False, True]},
+        "anneal": {"use": "always", "peak": 0.123456},
+        "teach": {"use": "always", "teacher": RECIPE},
+    }
+    draw = Draw(seed)
+    tricks = Space.of(study_of(narrowed), registry).draw(draw)
+    assert set(draw.drawn) == {"blend.alpha", "squeeze.bias"}  # the rest has one value, which is not drawn
+    assert 0.33333333 <= tricks["blend"]["alpha"] <= 0.33334
+    assert tricks["squeeze"]["reduction"] == 16
+    assert tricks["anneal"]["peak"] == 0.123456
+    assert tricks["teach"]["teacher"] == RECIPE
+
+
+def test_a_forced_trick_leaves_its_rivals_no_room(registry):
+    space = Space.of(study_of(FULL | {"patch": {"use": "always", "size": 2}}), registry)
+    assert "tests.mix" not in space.switches()
+    assert all(set(space.draw(Draw(seed))) & {"blend", "cover", "patch"} == {"patch"} for seed in range(20))
+
+
+ON = {"patch": {"size": 2}, "squeeze": {"reduction": 8, "bias": True}}
+
+
+@pytest.mark.parametrize(
+    ("tricks", "fits"),
+    [
+        (ON, True),
+        ({"patch": {"size": 2}}, False),  # without what is forced
+        ({}, False),
+        (ON | {"cover": {}}, False),  # two of one claim
+        (ON | {"anneal": {"peak": 1.0}}, False),  # a trick that the study never uses
+        (ON | {"unknown": {}}, False),
+        (ON | {"patch": {"size": 5}}, False),
+        (ON | {"patch": {"size": "2"}}, False),
+        (ON | {"patch": {}}, False),
+        (ON | {"patch": {"size": 2, "more": 1}}, False),
+        (ON | {"squeeze": {"reduction": 4, "bias": True}}, False),  # fixed at 8
+        (ON | {"squeeze": {"reduction": 8, "bias": 1}}, False),  # 1 is not True
+    ],
+)
+def test_a_recipe_from_elsewhere_fits_or_does_not(registry, tricks, fits):
+    uses = {"patch": FULL["patch"], "cover": {}, "anneal": {"use": "never"}}
+    space = Space.of(study_of(uses | {"squeeze": {"use": "always", "reduction": 8, "bias": True}}), registry)
+    assert (space.parameters(tricks) is not None) == fits
+
+
+def test_the_size_counts_the_distinct_recipes(registry):
+    discrete = {name: FULL[name] for name in ("patch", "cover", "squeeze", "plain")}
+    space = Space.of(study_of(discrete | {"teach": {"use": "always", "teacher": ["", RECIPE]}}), registry)
+    seen = {Recipe(tricks=space.draw(Draw(seed))).key for seed in range(5000)}
+    assert space.size() == len(seen) == (1 + 4 + 1) * (1 + 3 * 2) * 2 * 2
+    assert Space.of(study_of(FULL), registry).size() is None
+    assert Space.of(study_of({"plain": {"use": "always"}}), registry).size() == 1
+
+
+def test_every_kind_of_domain_is_known(registry):
+    known = {type(domain) for name in TRICKS for domain in domains(registry[name]).values()}
+    assert known == {Float, Int, Choice, Net}
+
+
+def test_a_claim_that_has_the_name_of_a_trick_is_refused(tmp_path):
+    registry = tricks_of(tmp_path, {"one": 'claims = "three"', "two": 'claims = "three"', "three": "pass"})
+    with pytest.raises(InputError, match="'three' has the name of another trick") as error:
+        Space.of(study_of({"one": {}, "two": {}, "three": {}}), registry)
+    assert error.value.place == str(tmp_path / "one.py")

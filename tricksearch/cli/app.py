@@ -1,0 +1,159 @@
+"""The commands. Exit codes: 0 done, 1 failed, 2 bad input, 130 interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import traceback
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from tricksearch.contract.errors import InputError
+
+app = typer.Typer(
+    name="tricksearch",
+    help="Which training and deployment tricks are worth it here? Searches tricks, measures what would be deployed.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+# typer carries its own copy of click, or uses the installed one, depending on its version.
+USAGE_ERROR: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "UsageError")
+
+STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
+
+
+@app.callback()
+def _options(
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. May stand anywhere in the command.")] = False,
+) -> None:
+    # `main` takes --debug out of the arguments; it stands here to be shown by --help.
+    del debug
+
+
+@app.command()
+def run(
+    study: STUDY,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/<study name>")] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, an earlier run's included.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of its trials.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.", show_default="as many as fit")] = None,
+    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster to join.")] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
+) -> None:
+    """Run a study, or go on with one that was interrupted."""
+    from tricksearch.cli.commands import run_command
+
+    run_command(study, out, trials, seed, workers, address, local, quiet)
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, finished or not.", show_default=False)],
+) -> None:
+    """Write a run's tables and report.html again from its store."""
+    from tricksearch.cli.commands import report_command
+
+    report_command(folder)
+
+
+@app.command()
+def tricks(
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this trick's card.", show_default=False)
+    ] = None,
+    plugins: Annotated[list[Path] | None, typer.Option(help="A folder of further tricks.")] = None,
+) -> None:
+    """List the tricks, or show the card and the search space of one."""
+    from tricksearch.cli.commands import tricks_command
+
+    tricks_command(name, plugins or [])
+
+
+@app.command()
+def check(study: STUDY) -> None:
+    """Check a study: its file, data, net and tricks. Trains nothing."""
+    from tricksearch.cli.commands import check_command
+
+    check_command(study)
+
+
+@app.command()
+def trial(
+    recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file (YAML).", show_default=False)],
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="The trial's seed.", show_default="the recipe's, or 0")
+    ] = None,
+) -> None:
+    """Run one trial in this process, without Ray, and print what was measured."""
+    from tricksearch.cli.commands import trial_command
+
+    trial_command(recipe, seed)
+
+
+@app.command()
+def doctor() -> None:
+    """Show versions, devices, and what is missing."""
+    from tricksearch.cli.commands import doctor_command
+
+    doctor_command()
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and exit with its code."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in given
+    os.environ["TRICKSEARCH_DEBUG"] = "1" if debug else ""
+    _interrupt_on(signal.SIGTERM)
+    _interrupt_on(signal.SIGINT)
+    error_out = os.fdopen(os.dup(2), "w", errors="replace")  # a run redirects descriptor 2 to its log
+    code: Any = 0
+    try:
+        code = app([each for each in given if each != "--debug"], standalone_mode=False)
+    except InputError as error:
+        code = _say(error_out, f"Error: {error}", 2, debug)
+    except USAGE_ERROR as error:
+        error.show(file=error_out)  # type: ignore[attr-defined]
+        code = 2
+    except (KeyboardInterrupt, typer.Abort):
+        code = _say(
+            error_out,
+            "Interrupted. What has finished is stored; the same command goes on from there.",
+            130,
+            debug,
+        )
+    except typer.Exit as error:
+        code = error.exit_code
+    except OSError as error:
+        code = _say(error_out, f"Error: {error}. What has finished is stored.", 2 if error.errno == 28 else 1, debug)
+    except Exception as error:
+        code = _say(error_out, f"Failed: {type(error).__name__}: {error} (--debug shows where).", 1, debug)
+    error_out.flush()
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _say(out: Any, text: str, code: int, debug: bool) -> int:
+    import textwrap
+
+    if debug:
+        traceback.print_exc(file=out)
+    width = min(100, os.get_terminal_size(out.fileno()).columns if out.isatty() else 100)
+    print(textwrap.fill(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False), file=out)
+    return code
+
+
+def _interrupt_on(number: signal.Signals) -> None:
+    def interrupt(_: int, __: FrameType | None) -> None:
+        signal.signal(number, lambda *_: os._exit(130))  # a second one does not wait for anything
+        raise KeyboardInterrupt
+
+    signal.signal(number, interrupt)

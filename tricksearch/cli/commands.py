@@ -1,0 +1,254 @@
+"""What the commands do. Apart from app.py, so that `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tricksearch.cli import text
+from tricksearch.cli.terminal import Terminal
+from tricksearch.contract.errors import InputError, nearest
+from tricksearch.trial.record import MEASURES, Record
+
+
+def run_command(
+    path: Path,
+    out: Path | None,
+    trials: int | None,
+    seed: int | None,
+    workers: int | None,
+    address: str | None,
+    local: bool,
+    quiet: bool,
+) -> None:
+    """Run a study and show its front."""
+    if local and (address or workers):
+        raise InputError(
+            "--local runs trials one after another in this process",
+            remedy="leave out --address and --workers",
+        )
+    terminal = Terminal()
+    from tricksearch.cli.progress import Progress
+    from tricksearch.search.driver import run_study
+    from tricksearch.search.study import load_study
+
+    study = load_study(path)
+    changed = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
+    study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
+    folder = out or Path("runs") / study.name
+    progress = Progress(terminal, folder, quiet)
+    records: list[Record] = []
+    try:
+        records = run_study(study, folder, progress, workers=workers, address=address, local=local)
+    finally:
+        progress.close()
+        if (folder / "store.db").exists() and progress.owned:
+            _write_report(folder)
+    if not quiet:
+        _show(terminal.console, records, study, folder)
+    if not any(record.finished for record in records):
+        reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))
+        raise RuntimeError(f"no trial finished: {reasons[:400]}")
+
+
+def report_command(folder: Path) -> None:
+    """Write the tables and the report of a run folder again."""
+    from tricksearch.search.folder import read_store
+    from tricksearch.search.outputs import write_outputs
+    from tricksearch.search.study import Study
+
+    store = read_store(folder)
+    try:
+        plain = store.fact("study")
+        if plain is None:
+            raise InputError("the store holds no study", place=str(folder), remedy="name the folder of a run")
+        write_outputs(folder, Study.model_validate(plain), store.records())
+    finally:
+        store.close()
+    Console(highlight=False).print(f"Wrote {_write_report(folder)}", soft_wrap=True)
+
+
+def tricks_command(name: str | None, folders: list[Path]) -> None:
+    """List the tricks, or show one."""
+    from tricksearch.contract import card, discover, stages
+
+    registry = discover(folders)
+    console = Console(highlight=False)
+    if name is not None:
+        if name not in registry:
+            raise InputError(f"there is no trick '{name}'", remedy=nearest(name, registry))
+        _show_trick(console, registry[name])
+        return
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("trick", "claims", "changes", "what it does"):
+        table.add_column(heading, overflow="fold", no_wrap=heading == "trick")
+    for each, trick in registry.items():
+        absent = trick.unavailable()
+        does = card(trick).does + (f" [not available here: {absent}]" if absent else "")
+        table.add_row(each, trick.claims or "-", ", ".join(stages(trick)), does)
+    console.print(table, markup=False)
+    console.print("\n'tricksearch tricks NAME' shows a trick's card and its search space.")
+
+
+def check_command(path: Path) -> None:
+    """Check a study without training."""
+    terminal = Terminal()
+    from tricksearch.search.driver import check_study
+    from tricksearch.search.space import Space
+    from tricksearch.search.study import load_study
+    from tricksearch.trial.run import cached_data
+
+    study = load_study(path)
+    registry = check_study(study)
+    data = cached_data(study.data)
+    size = Space.of(study, registry).size()
+    on = [name for name, use in study.tricks.items() if use.use != "never"]
+    lines = [
+        f"{path}: nothing wrong found.",
+        f"data: {data.name}, {len(data.classes)} classes; {len(data.train)} training, {len(data.validation)} validation "
+        f"and {len(data.test)} test images of {' x '.join(str(side) for side in data.train.pixels.shape[1:])}",
+        f"net: {study.net.name}; {study.train.epochs} epochs",
+        f"tricks: {', '.join(on)}",
+        f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",
+    ]
+    absent = [(name, reason) for name, trick in registry.items() if (reason := trick.unavailable())]
+    lines += [f"left out: {name}, {reason}" for name, reason in absent]
+    for each in lines:
+        terminal.console.print(each, markup=False)
+
+
+def trial_command(path: Path, seed: int | None) -> None:
+    """Run one trial here."""
+    debug = bool(os.environ.get("TRICKSEARCH_DEBUG"))
+    terminal = None if debug else Terminal()
+    console = terminal.console if terminal else Console(highlight=False)
+    from tricksearch.trial.document import load_recipe
+    from tricksearch.trial.run import run_trial
+
+    recipe, own_seed = load_recipe(path)
+    record = run_trial(
+        recipe,
+        own_seed if seed is None else seed,
+        teachers=Path("runs") / "teachers",
+        note=lambda stage: console.print(f"{stage} ...", style="dim"),
+        reraise=debug,
+    )
+    if not record.finished:
+        raise RuntimeError(f"the trial {record.status}: {record.reason}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for name, measure in MEASURES.items():
+        table.add_row(measure.title, text.value(name, getattr(record, name)))
+    console.print(table)
+    console.print(
+        f"seed {record.seed}; n = {record.validation_images} validation images, {record.latency_runs} timed calls; "
+        f"batch {recipe.latency.batch}, {recipe.latency.threads} thread(s) of {record.hardware['cpu']}"
+    )
+
+
+def doctor_command() -> None:
+    """Show what is here and what is missing. Exits with 1 where a needed package is missing."""
+    import shutil
+    import tempfile
+
+    from tricksearch.contract import discover
+    from tricksearch.trial.hardware import hardware, versions
+    from tricksearch.trial.precision import choose_precision
+    from tricksearch.trial.settings import TrainSettings
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    found = versions()
+    for package, version in found.items():
+        table.add_row(package, version)
+    machine = hardware()
+    table.add_row("processor", f"{machine['cpu']}, {machine['cores']} usable cores, {machine['memory_gib']} GiB")
+    table.add_row("GPUs", ", ".join(machine["gpus"]) or "none: trials train on the CPU")
+    precision = choose_precision(TrainSettings())
+    layout = "channels last" if precision.channels_last else "contiguous"
+    table.add_row("training", f"{precision.device}, {str(precision.dtype).removeprefix('torch.')}, {layout}")
+    table.add_row("free disk", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB here, "
+                  f"{shutil.disk_usage(tempfile.gettempdir()).free / 2**30:.1f} GiB for scratch files")  # fmt: skip
+    console.print(table, markup=False)
+    missing = [package for package, version in found.items() if version == "absent"]
+    for name, trick in discover().items():
+        if reason := trick.unavailable():
+            console.print(f"left out of searches here: {name}, {reason}", markup=False)
+    if missing:
+        console.print(f"missing: {', '.join(missing)}; install with: pip install {' '.join(missing)}", markup=False)
+        raise typer.Exit(1)
+    console.print("Nothing is missing.")
+
+
+def _show_trick(console: Console, trick: Any) -> None:
+    from tricksearch.contract import card, defaults, domains, hooks, source_file
+
+    about = card(trick)
+    console.print(f"[bold]{about.name}[/]")
+    console.print(about.does, markup=False)
+    facts = Table.grid(padding=(0, 2))
+    for label, content in (
+        ("paper", about.paper),
+        ("use when", about.use_when),
+        ("avoid when", about.avoid_when),
+        ("cost", about.cost),
+        ("hooks", ", ".join(hooks(trick))),
+        ("claims", trick.claims or "-"),
+        ("file", str(source_file(trick))),
+    ):
+        facts.add_row(label, content)
+    console.print(facts, markup=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("hyperparameter", "default", "search space"):
+        table.add_column(heading)
+    values = defaults(trick)
+    for field, domain in domains(trick).items():
+        space = domain.describe() + ("" if domain.searched else " (searched only where a study lists values)")
+        table.add_row(field, json.dumps(values[field]), space)
+    console.print()
+    console.print(table, markup=False)
+
+
+def _write_report(folder: Path) -> Path:
+    from tricksearch.report.page import write_report
+    from tricksearch.search.folder import read_store
+    from tricksearch.search.outputs import REPORT
+
+    store = read_store(folder)
+    try:
+        records = store.records()
+        study = dict(store.fact("study") or {})
+    finally:
+        store.close()
+    measured = next((record for record in records if record.hardware), None)
+    study |= {
+        "hardware": measured.hardware if measured else {},
+        "versions": measured.versions if measured else {},
+    }
+    write_report(records, study, folder / REPORT)
+    return folder / REPORT
+
+
+def _show(console: Console, records: list[Record], study: Any, folder: Path) -> None:
+    from tricksearch.search.outputs import best_of, front_of
+
+    front = front_of(records, study.objectives)
+    failed = sum(not record.finished for record in records)
+    baseline = next((record for record in records if record.phase == "baseline" and record.finished), None)
+    images = next((record.validation_images for record in records if record.finished), 0)
+    console.print(
+        f"{len(records)} trials recorded, {failed} of them failed; {images} validation images each; one run each."
+    )
+    if not front:
+        return
+    rows = [*([baseline] if baseline and baseline not in front else []), *front]
+    console.print(text.table(rows, study.objectives, baseline, f"The front ({len(front)} records) and the baseline"))
+    best = best_of(records, study.objectives)
+    if best is not None:
+        console.print(f"The knee of the front is trial {best.trial}: {folder / 'best.yaml'}", soft_wrap=True)
+    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

@@ -1,0 +1,94 @@
+"""What a person sees while a study runs: a live view in a terminal, plain lines elsewhere, nothing with --quiet."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Group
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from tricksearch.cli import text
+from tricksearch.cli.terminal import Terminal
+from tricksearch.search.loop import Job
+from tricksearch.search.outputs import front_of
+from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
+
+FRONT_ROWS = 8
+
+
+class Progress:
+    """Follows a run; implements the driver's RunObserver."""
+
+    def __init__(self, terminal: Terminal, folder: Path, quiet: bool) -> None:
+        self._terminal, self._folder, self._quiet = terminal, folder, quiet
+        self._records: list[Record] = []
+        self._running: dict[int, Job] = {}
+        self._live: Live | None = None
+        self._fresh = 0
+        self.owned = False  # the folder is held, and what is in it may be written
+
+    def begins(self, study: Study, records: list[Record], workers: str) -> None:
+        """Say what starts, and go on from what is stored."""
+        self._study, self._records, self._clock = study, list(records), time.monotonic()
+        self.owned = True
+        self._terminal.log_to(self._folder / "run.log")
+        if self._quiet:
+            return
+        console = self._terminal.console
+        total = study.search.trials
+        console.print(f"Study [bold]{study.name}[/]: {total} trials on {workers}; log in {self._folder / 'run.log'}")
+        if records:
+            console.print(
+                f"{len(records)} records of an earlier run are kept; {max(0, total - len(records))} trials to go"
+            )
+        if console.is_terminal and len(records) < total:
+            self._live = Live(self, console=console, refresh_per_second=2, transient=True)
+            self._live.start()
+
+    def started(self, job: Job) -> None:
+        """A trial was handed out."""
+        self._running[job.trial] = job
+
+    def recorded(self, record: Record) -> None:
+        """A record has been stored."""
+        self._running.pop(record.trial, None)
+        self._records.append(record)
+        self._fresh += 1
+        if not self._quiet and self._live is None:
+            done = f"[{len(self._records)}/{self._study.search.trials}]"
+            self._terminal.console.print(
+                f"{done} {text.line(record, self._study.objectives)}", markup=False, soft_wrap=True
+            )
+
+    def close(self) -> None:
+        """End the live view."""
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
+
+    def __rich__(self) -> Group:
+        """The live view."""
+        done, total = len(self._records), self._study.search.trials
+        failed = sum(not record.finished for record in self._records)
+        head = Table.grid(padding=(0, 1))
+        head.add_row(
+            ProgressBar(total=total, completed=done, width=24),
+            f"{done}/{total} done, {len(self._running)} running, {failed} failed, {self._time_left(total - done)}",
+        )
+        front = front_of(self._records, self._study.objectives)
+        if not front:
+            return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
+        baseline = next((record for record in self._records if record.phase == "baseline" and record.finished), None)
+        shown = text.table(front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({len(front)} records)")
+        return Group(head, shown)
+
+    def _time_left(self, left: int) -> str:
+        if not self._fresh:
+            return "time left not known yet"
+        each = (time.monotonic() - self._clock) / self._fresh
+        return f"about {text.duration(each * left)} left"

@@ -1,0 +1,78 @@
+"""How records read in a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from tricksearch.trial.record import MEASURES, Record
+
+
+def value(name: str, number: float | None) -> str:
+    """A measure with its unit, or a dash."""
+    if number is None:
+        return "-"
+    measure = MEASURES[name]
+    text = f"{number:,.{measure.digits}f}"
+    return f"{text} {measure.unit}" if measure.unit else text
+
+
+def tricks(record: Record) -> str:
+    """The tricks that are on, in a few words."""
+    if record.phase == "baseline":
+        return "(plain baseline)"
+    return " + ".join(sorted(record.tricks)) or "(none)"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for a person.
+
+    >>> duration(75), duration(7300)
+    ('1 min 15 s', '2 h 1 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def line(record: Record, objectives: Sequence[str]) -> str:
+    """One record in one plain line."""
+    head = f"trial {record.trial:>3}"
+    if not record.finished:
+        return f"{head}  {record.status}: {record.reason}  [{tricks(record)}]"
+    measured = "  ".join(f"{name} {value(name, getattr(record, name))}" for name in objectives)
+    return f"{head}  {measured}  {tricks(record)}"
+
+
+def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record | None, title: str) -> Table:
+    """Records as rows, each objective with its difference from the baseline."""
+    made = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    made.add_column("trial", justify="right", no_wrap=True)
+    for name in objectives:
+        made.add_column(name, justify="right", no_wrap=True)
+    if baseline is not None:
+        for _ in objectives:
+            made.add_column("vs base", justify="right", no_wrap=True)
+    made.add_column("tricks", overflow="fold")
+    for record in records:
+        cells: list[str | Text] = [
+            str(record.trial),
+            *(value(name, getattr(record, name)) for name in objectives),
+        ]
+        if baseline is not None:
+            cells += [difference(name, record, baseline) for name in objectives]
+        made.add_row(*cells, tricks(record))
+    return made
+
+
+def difference(name: str, record: Record, baseline: Record) -> str:
+    """How a record's measure compares with the baseline's: points for percentages, otherwise a factor."""
+    mine, plain = getattr(record, name), getattr(baseline, name)
+    if record.trial == baseline.trial or mine is None or not plain:
+        return ""
+    return f"{mine - plain:+.2f}" if MEASURES[name].unit == "%" else f"x {mine / plain:.2f}"

@@ -1,0 +1,98 @@
+"""The driver: a study in, a run folder out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+from tricksearch.contract import InputError, NotApplicable, Registry, discover
+from tricksearch.search.folder import held_folder, open_store
+from tricksearch.search.loop import Loop, Observer, run_job
+from tricksearch.search.outputs import write_outputs, write_resolved
+from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
+
+
+class RunObserver(Observer, Protocol):
+    """An observer that also hears where a run begins."""
+
+    def begins(self, study: Study, records: list[Record], workers: str) -> None:
+        """The folder is ours and the records of earlier runs are known."""
+
+
+def run_study(
+    study: Study,
+    folder: Path,
+    observer: RunObserver,
+    *,
+    workers: int | None = None,
+    address: str | None = None,
+    local: bool = False,
+) -> list[Record]:
+    """Run a study to its end, or on from where an earlier run of it stopped, and write its tables.
+
+    With `local` the trials run one after another in this process, without Ray. Raises InputError before anything
+    trains for what cannot work; an interrupt passes through when the tables have been written.
+    """
+    registry = check_study(study)
+    with held_folder(folder):
+        store = open_store(folder, study)
+        try:
+            write_resolved(folder, study)
+            loop = Loop(study, registry, store, folder, observer)
+            observer.begins(study, store.records(), "this process" if local else address or "this machine")
+            try:
+                if loop.left and local:
+                    _run_here(loop)
+                elif loop.left:
+                    from tricksearch.search.ray_runner import run_on_ray
+
+                    run_on_ray(loop, workers or study.search.workers, address)
+            finally:
+                records = store.records()
+                if records:
+                    write_outputs(folder, study, records)
+            return records
+        finally:
+            store.close()
+
+
+def check_study(study: Study) -> Registry:
+    """Load the data, build the net, and let each trick that acts on the net act on it once. Raises InputError."""
+    import tempfile
+
+    from tricksearch.contract import build, hooks
+    from tricksearch.trial.bench import Bench
+    from tricksearch.trial.machine import Machine
+    from tricksearch.trial.nets import build_net
+    from tricksearch.trial.run import cached_data
+
+    registry = discover(study.plugins)
+    base = study.base_recipe()
+    data = cached_data(base.data)
+    machine = Machine()
+    try:
+        with tempfile.TemporaryDirectory(prefix="tricksearch-check-") as folder:
+            bench = Bench(base, 0, registry, data, machine, Path(folder), Path(folder))
+            for name, use in study.tricks.items():
+                if use.use == "never" or "model" not in hooks(registry[name]):
+                    continue
+                try:
+                    build(registry[name], {}).model(
+                        build_net(base.net, bench.num_classes, bench.input_shape), bench
+                    )
+                except NotApplicable as error:
+                    raise InputError(
+                        f"'{name}' cannot act on the net '{base.net.name}': {error}",
+                        place=f"tricks.{name}",
+                        remedy=f"take '{name}' out of the study, or choose another net",
+                    ) from error
+            build_net(base.net, bench.num_classes, bench.input_shape)
+    finally:
+        machine.close()
+    return registry
+
+
+def _run_here(loop: Loop) -> None:
+    while (job := loop.next()) is not None:
+        loop.finish(run_job(job))

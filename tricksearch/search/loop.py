@@ -1,0 +1,114 @@
+"""The loop that every way of running trials shares: hand out jobs, take in records, keep the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tricksearch.contract import Registry
+from tricksearch.search.proposer import Proposer
+from tricksearch.search.space import Space
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.record import Record
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial to run, in plain JSON: all that crosses to a worker."""
+
+    trial: int
+    phase: str
+    seed: int
+    recipe: dict[str, Any]
+    teachers: str
+
+    def to_json(self) -> dict[str, Any]:
+        """The job as a mapping."""
+        return dict(vars(self))
+
+
+def run_job(job: Job) -> Record:
+    """Run one trial in this process."""
+    from tricksearch.trial.run import run_trial
+
+    return run_trial(
+        Recipe.model_validate(job.recipe),
+        job.seed,
+        teachers=Path(job.teachers),
+        number=job.trial,
+        phase=job.phase,
+    )
+
+
+class Observer(Protocol):
+    """Hears what happens, to show it to somebody."""
+
+    def started(self, job: Job) -> None:
+        """A trial was handed out."""
+
+    def recorded(self, record: Record) -> None:
+        """A record has been stored."""
+
+
+class Loop:
+    """Hands out no more than the study's number of trials, those of earlier runs counted in."""
+
+    def __init__(
+        self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer
+    ) -> None:
+        self.study, self._store, self._observer = study, store, observer
+        self._teachers = folder / "teachers"
+        records = store.records()
+        self._proposer = Proposer(study, Space.of(study, registry), records)
+        self._open: dict[int, Job] = {}
+        self.done = len(records)
+        self.exhausted = False  # every recipe of the space has been tried
+
+    @property
+    def left(self) -> int:
+        """Trials that may still be handed out."""
+        return 0 if self.exhausted else max(0, self.study.search.trials - self.done - len(self._open))
+
+    def next(self) -> Job | None:
+        """The next trial, or None where the budget or the space is used up."""
+        if self.left == 0:
+            return None
+        proposal = self._proposer.propose()
+        if proposal is None:
+            self.exhausted = True
+            return None
+        job = Job(
+            trial=proposal.trial,
+            phase=proposal.phase,
+            seed=self.study.search.seed,
+            recipe=proposal.recipe.model_dump(mode="json"),
+            teachers=str(self._teachers),
+        )
+        self._open[job.trial] = job
+        self._observer.started(job)
+        return job
+
+    def finish(self, record: Record) -> None:
+        """Store a record, then tell the sampler. The store comes first: what it holds is never run again."""
+        self._store.add(record)
+        self._open.pop(record.trial, None)
+        self.done += 1
+        self._proposer.tell(record)
+        self._observer.recorded(record)
+
+    def lost(self, job: Job, status: str, reason: str) -> None:
+        """Record a trial whose worker did not live to report it."""
+        recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
+        self.finish(
+            Record(
+                trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe
+            )
+        )
+
+    def records(self) -> Sequence[Record]:
+        """Every record of the study so far."""
+        return self._store.records()

@@ -1,0 +1,105 @@
+"""What a run leaves beside its store: tables, the resolved study, the best recipe. All is derived from the store."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tricksearch.search.study import Study
+from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.record import MEASURES, Record
+from tricksearch.verdicts.front import front, knee
+
+REPORT = "report.html"
+
+
+def front_of(records: Sequence[Record], objectives: Sequence[str]) -> list[Record]:
+    """The finished records that no other beats on every objective, ordered by the second objective."""
+    finished = [record for record in records if record.finished]
+    if not finished:
+        return []
+    points = [[getattr(record, name) for name in objectives] for record in finished]
+    chosen = front(points, [MEASURES[name].maximize for name in objectives])
+    return sorted(
+        (finished[index] for index in chosen), key=lambda record: float(getattr(record, objectives[1]))
+    )
+
+
+def best_of(records: Sequence[Record], objectives: Sequence[str]) -> Record | None:
+    """The knee of the front, or None where no trial finished."""
+    candidates = front_of(records, objectives)
+    if not candidates:
+        return None
+    points = [[getattr(record, name) for name in objectives] for record in candidates]
+    return candidates[knee(points, [MEASURES[name].maximize for name in objectives])]
+
+
+def resolved(study: Study) -> dict[str, Any]:
+    """The study with every default written out, and what it ran on."""
+    plain: dict[str, Any] = json.loads(study.model_dump_json())
+    return plain | {"hardware": hardware(), "versions": versions()}
+
+
+def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None:
+    """Write records.parquet, front.csv, best.yaml and study.resolved.yaml, each in one step."""
+    table = _table(records)
+    _replace(folder / "records.parquet", lambda path: table.to_parquet(path, index=False))
+    chosen = _table(front_of(records, study.objectives)).drop(
+        columns=["hardware", "versions", "reason", "status"]
+    )
+    _replace(folder / "front.csv", lambda path: chosen.to_csv(path, index=False))
+    best = best_of(records, study.objectives)
+    if best is not None:
+        measured = ", ".join(
+            f"{name} {getattr(best, name):.{MEASURES[name].digits}f}{_unit(name)}"
+            for name in study.objectives
+        )
+        heading = (
+            f"The knee of the front of '{study.name}': trial {best.trial}, seed {best.seed}.\n"
+            f"Measured once there: {measured} (n = {best.validation_images} validation images).\n"
+            "Run it again with: tricksearch trial best.yaml"
+        )
+        text = Recipe.model_validate(best.recipe).to_yaml(heading) + f"seed: {best.seed}\n"
+        _replace(folder / "best.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    write_resolved(folder, study)
+
+
+def write_resolved(folder: Path, study: Study) -> None:
+    """Write study.resolved.yaml."""
+    text = yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True)
+    _replace(folder / "study.resolved.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _unit(name: str) -> str:
+    unit = MEASURES[name].unit
+    return f" {unit}" if unit else ""
+
+
+def _table(records: Sequence[Record]) -> Any:
+    import pandas as pd
+
+    columns = list(Record.__dataclass_fields__)
+    rows = []
+    for record in records:
+        row = record.to_json()
+        for column in ("recipe", "hardware", "versions"):
+            row[column] = json.dumps(row[column], sort_keys=True)
+        rows.append(row)
+    table = pd.DataFrame(rows, columns=columns)
+    whole = ["params", "macs", "file_bytes", "validation_images", "latency_runs"]
+    return table.astype(dict.fromkeys(whole, "Int64"))  # a trial that failed has none
+
+
+def _replace(path: Path, write: Any) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,186 @@
+"""Trials on Ray: Ray Tune places them on workers, here or on a cluster; the loop and its store stay in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from typing import Any
+
+from tricksearch.contract import InputError
+from tricksearch.search.loop import Job, Loop
+from tricksearch.trial.hardware import usable_cores
+from tricksearch.trial.record import Record
+
+# Read when Ray is imported or starts its processes, so they come before the imports.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # the store is what a resumed run reads
+os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "1000000")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+from ray.tune.experiment import Trial
+from ray.tune.search import Searcher
+
+from tricksearch.search.worker import TrialWorker
+
+OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
+
+
+class LoopSearcher(Searcher):
+    """Ray Tune's view of the loop."""
+
+    def __init__(self, loop: Loop) -> None:
+        super().__init__(metric=None, mode=None)
+        self._loop = loop
+        self._jobs: dict[str, Job] = {}
+        self.failures: dict[str, Exception] = {}  # by Ray's trial id, filled by the callback
+        self.error: Exception | None = None
+
+    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+        """The next job, or FINISHED."""
+        job = self._loop.next()
+        if job is None:
+            return str(Searcher.FINISHED)
+        self._jobs[trial_id] = job
+        return {"job": job.to_json()}
+
+    def on_trial_complete(
+        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
+    ) -> None:
+        """Store what the trial reported, or that its worker was lost."""
+        job = self._jobs.pop(trial_id, None)
+        if job is None:
+            return
+        if not error and result and "record" in result:
+            self._loop.finish(Record.from_json(json.loads(result["record"])))
+            return
+        failure = self.failures.pop(trial_id, None)
+        text = " ".join(str(failure or "its worker process ended without a word").split())
+        memory = "OutOfMemory" in type(failure).__name__ or "memory usage threshold" in text
+        self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {text}"[:500])
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing to keep: the store is the truth."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing was kept."""
+
+    def save_to_dir(self, checkpoint_dir: str, session_str: str = "default") -> None:
+        """Nothing to keep."""
+
+    def get_state(self) -> dict[str, Any]:
+        """Nothing to keep."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles the tuner for its own resume, which is not used here; the loop holds what cannot be pickled.
+        return {}
+
+
+class _Failures(tune.Callback):
+    """Catches the error of a lost worker, which Ray does not show to a searcher."""
+
+    def __init__(self, searcher: LoopSearcher) -> None:
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+    def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called before the searcher hears of the end of the trial."""
+        with contextlib.suppress(
+            Exception
+        ):  # the reason is a courtesy; without it the trial is still recorded
+            self._searcher.failures[trial.trial_id] = trial.get_pickled_error() or RuntimeError("unknown")
+
+
+def run_on_ray(
+    loop: Loop, workers: int | None = None, address: str | None = None, worker: type[TrialWorker] = TrialWorker
+) -> None:
+    """Run the loop's trials. Raises InputError where no cluster answers at `address` or no worker can be placed."""
+    threads, gpus = _resources_of_a_trial(loop)
+    with (
+        _ray(address, threads, gpus, workers),
+        tempfile.TemporaryDirectory(prefix="tricksearch-ray-") as scratch,
+    ):
+        workers = workers or _fitting(threads, gpus)
+        searcher = LoopSearcher(loop)
+        tuner = tune.Tuner(
+            tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                num_samples=max(1, loop.left),
+                max_concurrent_trials=workers,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="study", storage_path=scratch, verbose=0, callbacks=[_Failures(searcher)]
+            ),
+        )
+        tuner.fit()
+
+
+def _resources_of_a_trial(loop: Loop) -> tuple[int, int]:
+    import torch
+
+    train = loop.study.train
+    wants_gpu = train.device.startswith("cuda") or (train.device == "auto" and torch.cuda.is_available())
+    return train.threads, int(wants_gpu)
+
+
+def _fitting(threads: int, gpus: int) -> int:
+    have = ray.cluster_resources()
+    fit = int(have.get("CPU", 0)) // threads
+    if gpus:
+        fit = min(fit, int(have.get("GPU", 0)) // gpus)
+    if fit < 1:
+        raise InputError(
+            f"no worker fits: a trial takes {threads} CPU threads and {gpus} GPUs, the cluster has "
+            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs",
+            remedy="lower train.threads, or set train.device to cpu",
+        )
+    return fit
+
+
+@contextlib.contextmanager
+def _ray(address: str | None, threads: int, gpus: int, workers: int | None) -> Iterator[None]:
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    if address:
+        options["address"] = address
+    else:
+        # More workers than cores are the user's wish; Ray is told of as many CPUs as they need.
+        cpus = max(usable_cores(), (workers or 1) * threads)
+        options |= {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    try:
+        ray.init(**options)
+    except Exception as error:
+        if not address:
+            raise
+        raise InputError(
+            f"no Ray cluster answers at '{address}': {error}",
+            place="--address",
+            remedy="start one with 'ray start --head'",
+        ) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()

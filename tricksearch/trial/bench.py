@@ -1,0 +1,162 @@
+"""The workbench of one trial: what its tricks may ask for, and the plan of its training."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from tricksearch.contract import Batch, BatchTransform, Images, Loss, Registry, Schedule, Trick, Weights
+from tricksearch.trial import teacher
+from tricksearch.trial.data import DataSet
+from tricksearch.trial.data.augment import augmentation
+from tricksearch.trial.machine import Machine
+from tricksearch.trial.nets import Normalize, build_net
+from tricksearch.trial.precision import Precision, choose_precision
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.train import (
+    LastWeights,
+    Plan,
+    cross_entropy,
+    plain_optimizer,
+    plain_schedule,
+    to_unit,
+    to_zero,
+    train,
+)
+
+
+class Bench:
+    """Implements `tricksearch.Workbench` over one recipe, one seed, and one data set."""
+
+    def __init__(
+        self,
+        recipe: Recipe,
+        seed: int,
+        registry: Registry,
+        data: DataSet,
+        machine: Machine,
+        folder: Path,
+        teachers: Path,
+    ) -> None:
+        self.recipe, self.seed, self.folder = recipe, seed, folder
+        self.num_classes = data.train.num_classes
+        channels, height, width = data.train.pixels.shape[1:]
+        self.input_shape = (int(channels), int(height), int(width))
+        self.precision: Precision = choose_precision(recipe.train)
+        self.device = self.precision.device
+        self.epochs = recipe.train.epochs
+        self.tricks: list[Trick] = recipe.build_tricks(registry)
+        self.machine = machine
+        self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
+        self._registry, self._teachers, self._data = registry, teachers, data
+        images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
+        for trick in self.tricks:
+            images = trick.data(images, self)
+        self._images = images
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return max(1, len(self._images) // self.recipe.train.batch_size)
+
+    def generator(self, name: str) -> torch.Generator:
+        """A random generator on the device, seeded by the trial's seed and `name`."""
+        return torch.Generator(self.device).manual_seed(self.stream(name))
+
+    def stream(self, name: str) -> int:
+        """A seed of its own for each name, so that what one trick draws never shifts what another draws."""
+        return int.from_bytes(hashlib.sha256(f"{self.seed}:{name}".encode()).digest()[:6], "big")
+
+    def train_images(self) -> Images:
+        """The training split, on the device, as the data hooks left it."""
+        return self._images
+
+    def calibration_images(self, count: int) -> np.ndarray[Any, Any]:
+        """`count` training images: float32 (count, C, H, W) in [0, 1]; all of them where there are fewer."""
+        order = np.random.default_rng(self.stream("calibration")).permutation(len(self._images))[:count]
+        images: np.ndarray[Any, Any] = to_unit(self._images.pixels.cpu()[torch.from_numpy(order)]).numpy()
+        return images
+
+    def build_net(self) -> nn.Module:
+        """The untrained net behind its normalisation, as the model hooks left it."""
+        torch.manual_seed(self.stream("net"))
+        net = build_net(self.recipe.net, self.num_classes, self.input_shape)
+        for trick in self.tricks:
+            net = trick.model(net, self)
+        return nn.Sequential(Normalize(*self._data.channel_stats()), net)
+
+    def train(self, net: nn.Module) -> nn.Module:
+        """The recipe's training."""
+        schedule = plain_schedule(self.recipe.train)
+        for trick in self.tricks:
+            schedule = trick.schedule(schedule, self)
+        return self._run(net, self.epochs, schedule, "train")
+
+    def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
+        """Train on with the recipe's own batches and loss, from `lr` x the study's rate down to 0."""
+        return self._run(net, epochs, functools.partial(to_zero, lr=lr), "fine_tune")
+
+    def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
+        """A frozen net: images -> logits, trained once for the study and shared by its trials."""
+        recipe = teacher.recipe_of(spec, epochs, self.recipe)
+        seed = teacher.SEED
+        start, waited = time.perf_counter(), self.machine.waited
+
+        def fresh(folder: Path) -> Bench:
+            return Bench(recipe, seed, self._registry, self._data, self.machine, folder, self._teachers)
+
+        net = teacher.shared(recipe, fresh, self._teachers, self.machine)
+        self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
+        return net
+
+    def _run(self, net: nn.Module, epochs: int, schedule: Schedule, name: str) -> nn.Module:
+        torch.manual_seed(self.stream(name))  # for dropout and the like, which draw from the global generator
+        transform, loss, weights = self._transform(name), self._loss, self._weights()
+        optimizer = plain_optimizer(self.recipe.train)
+        for trick in self.tricks:
+            transform = trick.batch(transform, self)
+            optimizer = trick.optimizer(optimizer, self)
+            weights = trick.weights(weights, self)
+        plan = Plan(
+            images=self._images,
+            epochs=epochs,
+            batch_size=self.recipe.train.batch_size,
+            lr=self.recipe.train.lr,
+            schedule=schedule,
+            transform=transform,
+            loss=loss,
+            optimizer=optimizer,
+            weights=weights,
+            precision=self.precision,
+            shuffle=self.generator(f"{name}.shuffle"),
+            step_aside=self.machine.step_aside,
+        )
+        return train(net, plan)
+
+    @functools.cached_property
+    def _loss(self) -> Loss:
+        # Once for training and fine-tuning: a loss may hold a teacher.
+        loss: Loss = cross_entropy
+        for trick in self.tricks:
+            loss = trick.loss(loss, self)
+        return loss
+
+    def _weights(self) -> Weights:
+        return LastWeights()
+
+    def _transform(self, name: str) -> BatchTransform:
+        asked = self.recipe.train.augment
+        kind = self._data.augment if asked == "auto" else asked
+        _, height, width = self.input_shape
+        augment: Callable[[torch.Tensor], torch.Tensor] = augmentation(
+            kind, (height, width), self.generator(f"{name}.augment")
+        )
+        return lambda batch: Batch(augment(batch.images), batch.targets)

@@ -1,0 +1,165 @@
+"""A trial: one recipe and one seed in, one record out.
+
+data -> net -> train -> compress -> export -> deploy -> accuracy of the file in its runtime -> its latency, alone
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import tempfile
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
+from tricksearch.trial.bench import Bench
+from tricksearch.trial.data import DataSet, load_data
+from tricksearch.trial.evaluate import evaluate
+from tricksearch.trial.export import export, onnx_runtime
+from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.machine import Machine
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.record import FINISHED, Record
+from tricksearch.trial.settings import DataSettings
+from tricksearch.trial.stopwatch import time_latency
+from tricksearch.trial.train import to_unit
+
+log = logging.getLogger(__name__)
+Note = Callable[[str], None]
+
+
+def run_trial(
+    recipe: Recipe,
+    seed: int,
+    *,
+    teachers: Path,
+    number: int = 0,
+    phase: str = "search",
+    note: Note = lambda text: None,
+    reraise: bool = False,
+) -> Record:
+    """Run a trial. Whatever befalls it becomes a record with its reason; only an interrupt passes through.
+
+    `teachers` is the folder of the study's shared teachers; `note` hears which stage begins; with `reraise`, for
+    debugging, an error comes out as it was raised.
+    """
+    started, clock = datetime.now(UTC), time.perf_counter()
+    status, reason, measured = FINISHED, "", {}
+    try:
+        measured = _measure(recipe, seed, teachers, note)
+    except Exception as error:
+        if reraise:
+            raise
+        log.exception("trial %d", number)
+        status, reason = _status(error)
+    return Record(
+        trial=number,
+        phase=phase,
+        status=status,
+        reason=reason,
+        seed=seed,
+        recipe=recipe.model_dump(mode="json"),
+        started=started.isoformat(timespec="seconds"),
+        wall_seconds=round(time.perf_counter() - clock, 3),
+        hardware=hardware(),
+        versions=versions(),
+        **measured,
+    )
+
+
+def _measure(recipe: Recipe, seed: int, teachers: Path, note: Note) -> dict[str, Any]:
+    torch.set_num_threads(recipe.train.threads)
+    machine = Machine()
+    try:
+        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder, machine.shared():
+            registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
+            bench = Bench(recipe, seed, registry, data, machine, Path(folder), teachers)
+            return _stages(bench, data, note)
+    finally:
+        machine.close()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _stages(bench: Bench, data: DataSet, note: Note) -> dict[str, Any]:
+    recipe, machine = bench.recipe, bench.machine
+    note("train")
+    start, waited = time.perf_counter(), machine.waited
+    net = bench.train(bench.build_net())
+    note("compress")
+    for trick in bench.tricks:
+        net = trick.compress(net, bench)
+    if bench.device.type == "cuda":
+        torch.cuda.synchronize(bench.device)
+    train_seconds = time.perf_counter() - start - (machine.waited - waited) - bench.teacher_seconds
+
+    machine.step_aside()
+    note("export")
+    params, macs = count(net, bench.input_shape)
+    deployable = export(net, bench.input_shape, bench.folder / "model.onnx")
+    machine.step_aside()
+    note("deploy")
+    runtime: Runtime = onnx_runtime
+    for trick in bench.tricks:
+        deployable = trick.deploy(deployable, bench)
+        runtime = trick.runtime(runtime, bench)
+
+    machine.step_aside()
+    note("measure")
+    scores = evaluate(runtime(deployable, recipe.train.threads), data.validation, step_aside=machine.step_aside)
+    predictor = runtime(deployable, recipe.latency.threads)
+    pixels = data.validation.pixels[: recipe.latency.batch]
+    pixels = pixels.repeat(-(-recipe.latency.batch // len(pixels)), 1, 1, 1)[: recipe.latency.batch]
+    with machine.alone():
+        timing = time_latency(predictor, to_unit(pixels).numpy(), recipe.latency)
+    return {
+        "accuracy": scores.accuracy,
+        "f1": scores.f1,
+        "validation_images": scores.n,
+        "latency_ms": timing.median_ms,
+        "latency_p95_ms": timing.p95_ms,
+        "latency_runs": timing.runs,
+        "latency_drift": timing.drift,
+        "params": params,
+        "macs": macs,
+        "file_bytes": deployable.path.stat().st_size,
+        "train_seconds": train_seconds,
+    }
+
+
+def count(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for one image as torch's FlopCounterMode counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    device = next(net.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, *input_shape, device=device))
+    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2
+
+
+def _status(error: Exception) -> tuple[str, str]:
+    """The status of a trial that ended so, and the reason in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, TrialError):
+        return error.status, text
+    if isinstance(error, InputError):
+        return "failed", text
+    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
+    return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
+
+
+@functools.lru_cache(maxsize=2)
+def cached_data(settings: DataSettings) -> DataSet:
+    """A data set, kept for the next trial of this process."""
+    return load_data(settings)
+
+
+@functools.cache
+def _tricks(folders: tuple[str, ...]) -> Registry:
+    return discover(folders)

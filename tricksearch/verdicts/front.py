@@ -1,0 +1,117 @@
+"""The Pareto front of measured points: its members, its knee, and the area that it dominates.
+
+A point is a row of objectives; `maximize[j]` says whether more of objective j is better. A point dominates
+another when it is at least as good on every objective and better on one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+
+def front(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> list[int]:
+    """The indices, ascending, of the points (n, d) that no other point dominates.
+
+    Equal points do not dominate each other, so duplicates of a front member are all on the front.
+    Two objectives take O(n log n); more take O(n x members of the front).
+    Raises ValueError for a NaN, or where a row's length is not that of `maximize`.
+
+    >>> front([(97.0, 0.4), (98.0, 0.5), (96.0, 0.6)], maximize=(True, False))
+    [0, 1]
+    """
+    costs = _costs(points, maximize)
+    if not len(costs):
+        return []
+    # np.unique sorts by the first column, then the second...: no row is dominated by a later one.
+    rows, place = np.unique(costs, axis=0, return_inverse=True)
+    if rows.shape[1] == 2:
+        kept = np.ones(len(rows), dtype=bool)
+        kept[1:] = rows[1:, 1] < np.minimum.accumulate(rows[:, 1])[:-1]
+    else:
+        kept = _sweep(rows)
+    return [int(index) for index in np.flatnonzero(kept[place.reshape(-1)])]
+
+
+def knee(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> int:
+    """The index of the front's knee: the best compromise when no objective is worth more than another.
+
+    Each objective of the front's points is scaled to [0, 1], 1 being the best that the front reaches. The
+    knee lies farthest, towards the ideal, from the line (for more objectives: the hyperplane) through the
+    points that are 1 on one objective and 0 on the others: Das 1999, "On characterizing the knee of the
+    Pareto curve based on normal-boundary intersection". That distance grows with the sum of the scaled
+    objectives, so the largest sum is the knee. A front that bulges away from the ideal has its knee at an
+    end. Of equal sums the better first objective wins, then the smaller index.
+    Raises ValueError where there is no point or one is not finite.
+
+    >>> knee([(90.0, 0.1), (97.0, 0.2), (98.0, 0.9)], maximize=(True, False))
+    1
+    """
+    members = front(points, maximize)
+    if not members:
+        raise ValueError("the knee of no points is not defined")
+    costs = _costs(points, maximize)[members]
+    if not np.isfinite(costs).all():
+        raise ValueError("the knee needs finite points")
+    worst, best = costs.max(axis=0), costs.min(axis=0)
+    span = np.where(worst > best, worst - best, 1.0)
+    # Rounded, so that ends whose sums differ by a rounding error alone still count as equal.
+    gain = np.round(((worst - costs) / span).sum(axis=1), 12)
+    return members[int(np.lexsort((np.array(members), costs[:, 0], -gain))[0])]
+
+
+def hypervolume(points: Sequence[Sequence[float]], maximize: Sequence[bool], reference: Sequence[float]) -> float:
+    """The exact area that the points (n, 2) dominate, bounded by the reference point.
+
+    Its unit is the product of the two objectives' units. A point that is not better than the reference on
+    both objectives adds nothing. Raises ValueError for NaN, an infinite value, or other than two objectives.
+
+    >>> hypervolume([(98.0, 0.5), (97.0, 0.25)], maximize=(True, False), reference=(90.0, 1.0))
+    5.75
+    """
+    if len(maximize) != 2:
+        raise ValueError(f"the hypervolume of two objectives is implemented, not of {len(maximize)}")
+    costs = _costs(points, maximize)
+    corner = _costs([reference], maximize)[0]
+    if not (np.isfinite(costs).all() and np.isfinite(corner).all()):
+        raise ValueError("the hypervolume needs finite points and a finite reference")
+    costs = costs[(costs < corner).all(axis=1)]
+    if not len(costs):
+        return 0.0
+    rows = np.unique(costs[front(costs.tolist(), (False, False))], axis=0)
+    # Along the first cost, each member's strip reaches to the next member, the last one's to the reference.
+    widths = np.diff(np.append(rows[:, 0], corner[0]))
+    return float((widths * (corner[1] - rows[:, 1])).sum())
+
+
+def _costs(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> Floats:
+    """The points as costs, of which less is better, shape (n, d)."""
+    dims = len(maximize)
+    if not dims:
+        raise ValueError("at least one objective is needed")
+    for row in points:
+        if len(row) != dims:
+            raise ValueError(f"each point needs {dims} objectives, got {tuple(row)!r}")
+    costs = np.asarray(points, dtype=np.float64).reshape(-1, dims)
+    if np.isnan(costs).any():
+        raise ValueError("a point holds NaN: leave out what was not measured")
+    return np.where(np.asarray(maximize, dtype=bool), -costs, costs) + 0.0  # -0.0 becomes 0.0
+
+
+def _sweep(rows: Floats) -> NDArray[np.bool_]:
+    """Which of the sorted, distinct rows are on the front: each member in turn removes what it dominates."""
+    left = np.arange(len(rows))
+    position = 0
+    while position < len(left):
+        member = rows[left[position]]
+        stays = (rows[left] < member).any(axis=1)
+        stays[position] = True
+        position = int(stays[:position].sum()) + 1
+        left = left[stays]
+    kept = np.zeros(len(rows), dtype=bool)
+    kept[left] = True
+    return kept
