@@ -1,6 +1,7 @@
 """Channel pruning: remove the channels with the smallest weights, with all that hangs on them, and train on.
 
-Paper: Li et al. 2017, arXiv 1608.08710; across dependent layers, Fang et al. 2023, arXiv 2301.12900.
+Paper: Li et al. 2017, arXiv 1608.08710; across dependent layers, Fang et al. 2023, arXiv 2301.12900; trained on
+from the full learning rate, Renda et al. 2020, arXiv 2003.02389.
 Use when: the net is wider than the task needs; the file and the latency shrink in any runtime.
 Avoid when: the net is small already, or the latency lies in many small operations rather than in wide ones.
 Cost: the epochs of fine-tuning; a gain when deployed.
@@ -97,7 +98,7 @@ class Pruning(Trick):
     importance: Annotated[str, Choice(*NORMS)] = "l1"  # norm of the weights that a channel is judged by
     scope: Annotated[str, Choice("local", "global")] = "local"  # each layer gives the share, or all together
     epochs: Annotated[float, Float(0.1, 1.0)] = 0.25  # fine-tuning, multiple of the study's epochs
-    lr: Annotated[float, Float(0.01, 1.0, log=True)] = 0.1  # its first learning rate, multiple of the base
+    lr: Annotated[float, Float(0.05, 1.0, log=True)] = 1.0  # its first learning rate, multiple of the base
 
     def compress(self, net: nn.Module, bench: Workbench) -> nn.Module:
         """Prune a copy and fine-tune it. Raises NotApplicable where nothing can be removed."""
@@ -114,7 +115,7 @@ class Pruning(Trick):
         except (MemoryError, torch.OutOfMemoryError):
             raise
         except Exception as error:  # torch-pruning raises many kinds for a net that it cannot trace
-            raise NotApplicable(f"this net's channels cannot be told apart: {error}") from error
+            raise NotApplicable(f"torch-pruning cannot follow the channels of this net: {error}") from error
         if removed == 0:
             raise NotApplicable(f"no layer is wide enough to lose {self.ratio:.0%} in steps of {MULTIPLE}")
         return bench.fine_tune(net, max(1, round(self.epochs * bench.epochs)), self.lr)

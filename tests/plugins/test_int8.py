@@ -33,6 +33,15 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(method, e
     assert 0 < error < 0.5 * spread
 
 
+def test_each_method_chooses_its_own_ranges(exported, bench):
+    scales = set()
+    for method in ("minmax", "entropy", "percentile"):
+        graph = onnx.load(Int8(method=method).deploy(exported, bench).path).graph
+        value = {each.name: onnx.numpy_helper.to_array(each) for each in graph.initializer}
+        scales.add(tuple(float(value[node.input[1]]) for node in graph.node if node.op_type == "QuantizeLinear"))
+    assert len(scales) == 3
+
+
 @pytest.mark.parametrize("per_channel", [True, False])
 def test_scales_of_weights(per_channel, exported, bench):
     graph = onnx.load(Int8(per_channel=per_channel).deploy(exported, bench).path).graph

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.report.conftest import HARDWARE, make_records, make_study
@@ -39,6 +39,9 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
 
 
 @given(JSON)
+@example(1e-05)
+@example(1e16)
+@example("a\nb\x85")
 def test_a_scalar_is_one_line_of_yaml_that_reads_back(value) -> None:
     text = scalar(value)
     assert len(text.splitlines()) == 1

@@ -224,7 +224,7 @@ def test_a_study_without_a_finished_trial_still_has_a_page(browser, tmp_path: Pa
 def test_markup_in_names_and_reasons_stays_text(browser, tmp_path: Path) -> None:
     from dataclasses import replace
 
-    evil = "</script><script>window.broken = 1</script><img src=x onerror='window.broken = 1'><!--\u2028"
+    evil = "</script ></script><script>window.broken = 1</script><img src=x onerror='window.broken = 1'><!--\u2028"
     plain = make_records(8)
     recipe = {**plain[3].recipe, "tricks": {evil: {evil: evil}}}
     records = [

@@ -23,6 +23,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
 )
 
+INTERRUPTED = 130
+
 # typer carries its own copy of click, or uses the installed one, depending on its version.
 USAGE_ERROR: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "UsageError")
 
@@ -119,6 +121,8 @@ def main(arguments: list[str] | None = None) -> None:
     code: Any = 0
     try:
         code = app([each for each in given if each != "--debug"], standalone_mode=False)
+        if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
+            raise KeyboardInterrupt
     except InputError as error:
         code = _say(error_out, f"Error: {error}", 2, debug)
     except USAGE_ERROR as error:
@@ -153,7 +157,7 @@ def _say(out: Any, text: str, code: int, debug: bool) -> int:
 
 def _interrupt_on(number: signal.Signals) -> None:
     def interrupt(_: int, __: FrameType | None) -> None:
-        signal.signal(number, lambda *_: os._exit(130))  # a second one does not wait for anything
+        signal.signal(number, lambda *_: os._exit(INTERRUPTED))  # a second one does not wait for anything
         raise KeyboardInterrupt
 
     signal.signal(number, interrupt)

@@ -6,12 +6,14 @@ A folder's files are run as Python: name only folders whose code you trust.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import importlib
 import importlib.util
 import inspect
 import pkgutil
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -24,7 +26,8 @@ from tricksearch.contract.trick import STAGE_OF_HOOK, Trick, domains, hooks, tri
 
 BUILT_IN = "tricksearch_plugins"
 ENTRY_POINTS = "tricksearch.tricks"
-RESERVED = frozenset({"use", *STAGE_OF_HOOK})
+TAGS = frozenset({"claims", "after"})
+RESERVED = frozenset({"use", "unavailable", *STAGE_OF_HOOK})
 
 Registry = Mapping[str, type[Trick]]
 
@@ -72,7 +75,10 @@ def _from_folders(folders: Iterable[str | Path]) -> Iterator[Callable[[], type[T
 
 def _from_entry_points() -> Iterator[Callable[[], type[Trick]]]:
     for point in sorted(entry_points(group=ENTRY_POINTS), key=lambda point: point.name):
-        yield lambda point=point: _trick_of(_import(f"entry point {point.name} = {point.value}", point.load))  # type: ignore[misc]
+        package = f" (package {point.dist.name})" if point.dist else ""
+        place = f"entry point {point.name} = {point.value}{package}"
+        load = functools.partial(_import, place, point.load, "mend the package, or uninstall it")
+        yield lambda load=load, place=place: _trick_of(load(), place)  # type: ignore[misc]
 
 
 def _load_file(file: Path) -> ModuleType:
@@ -94,20 +100,23 @@ def _load_file(file: Path) -> ModuleType:
     return module
 
 
-def _import(place: str, load: Callable[[], object]) -> object:
+def _import(
+    place: str, load: Callable[[], object], remedy: str = "mend the file, or take its folder out of 'plugins'"
+) -> object:
     try:
         return load()
     except InputError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
         raise InputError(
             f"the plugin does not import: {type(error).__name__}: {error}",
-            place=place,
-            remedy="mend the file, or take its folder out of 'plugins'",
+            place=f"{place}, line {lines[-1]}" if lines else place,
+            remedy=remedy,
         ) from error
 
 
-def _trick_of(loaded: object) -> type[Trick]:
+def _trick_of(loaded: object, place: str = "") -> type[Trick]:
     """The one trick of a module (or the class that an entry point names), proved to keep the contract."""
     if isinstance(loaded, ModuleType):
         own = [
@@ -126,7 +135,7 @@ def _trick_of(loaded: object) -> type[Trick]:
     elif isinstance(loaded, type) and issubclass(loaded, Trick):
         trick = loaded
     else:
-        raise InputError(f"an entry point of '{ENTRY_POINTS}' must name a Trick or its module, not {loaded!r}")
+        raise InputError(f"an entry point of '{ENTRY_POINTS}' must name a Trick or its module", place=place)
     problem = broken_contract(trick)
     if problem:
         raise InputError(f"the plugin breaks the contract: {problem}", place=str(source_file(trick)))
@@ -140,25 +149,46 @@ def broken_contract(trick: type[Trick]) -> str | None:
         return f"{trick.__name__} must be a @dataclass(frozen=True)"
     if not hooks(trick):
         return f"{trick.__name__} overrides none of the hooks {', '.join(STAGE_OF_HOOK)}"
-    if not isinstance(trick.claims, str) or not isinstance(trick.after, tuple):
-        return "'claims' is a tag (a string) and 'after' a tuple of tags"
+    names = {field.name for field in dataclasses.fields(trick)}  # type: ignore[arg-type]
+    for name in sorted(names & TAGS):
+        return f"'{name}' is a tag, not a hyperparameter: write it without an annotation"
+    for name in sorted(names & RESERVED):
+        return f"a hyperparameter must not be named '{name}', which is a word of the contract"
+    if not isinstance(trick.claims, str) or not _are_tags(trick.after):
+        return f"'claims' is a tag (a string) and 'after' a tuple of tags, got {trick.claims!r} and {trick.after!r}"
     try:
         domain_of = domains(trick)
         card(trick)
-    except (TypeError, NameError) as error:
+    except TypeError as error:
         return str(error)
+    except Exception as error:  # with `from __future__ import annotations` they are evaluated here
+        return f"an annotation cannot be read: {type(error).__name__}: {error}"
     for field in dataclasses.fields(trick):  # type: ignore[arg-type]
-        if field.name in RESERVED:
-            return f"a hyperparameter must not be named '{field.name}', which is a word of the contract"
         if field.default is dataclasses.MISSING:
             return f"'{field.name}' needs a default, the value that its paper recommends"
         try:
             domain_of[field.name].check(field.default)
         except DomainError as error:
             return f"the default of '{field.name}' is outside its own domain: {error}"
-    for hook in hooks(trick):
-        takes = list(inspect.signature(getattr(trick, hook)).parameters)
-        needs = list(inspect.signature(getattr(Trick, hook)).parameters)
-        if len(takes) != len(needs):
-            return f"the hook '{hook}' must take ({', '.join(needs)}), it takes ({', '.join(takes)})"
+    if not isinstance(inspect.getattr_static(trick, "unavailable"), classmethod | staticmethod):
+        return "'unavailable' must be a @classmethod: it is asked before there is a trick"
+    return next(filter(None, (_wrong_call(trick, hook) for hook in hooks(trick))), None)
+
+
+def _are_tags(given: object) -> bool:
+    return isinstance(given, tuple) and all(isinstance(tag, str) for tag in given)
+
+
+def _wrong_call(trick: type[Trick], hook: str) -> str | None:
+    own = getattr(trick, hook)
+    needs = list(inspect.signature(getattr(Trick, hook)).parameters)
+    rule = f"the hook '{hook}' must take ({', '.join(needs)})"
+    if not inspect.isfunction(own):
+        return f"{rule}, it is {own!r}"
+    takes = inspect.signature(own)
+    try:
+        takes.bind(*needs)  # as the engine calls it: by position
+    except TypeError:
+        bare = [each.replace(annotation=each.empty) for each in takes.parameters.values()]
+        return f"{rule}, it takes {inspect.Signature(bare)}"
     return None

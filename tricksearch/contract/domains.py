@@ -40,10 +40,12 @@ class Domain(ABC):
         """Whether the search draws from it."""
 
 
-def _number(value: Json) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise DomainError(f"a number is needed, not {value!r}")
-    return float(value)
+def _number(value: Json) -> int | float:
+    # A whole number stays one: as a float it would lose digits above 2**53, and overflow above 1e308.
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    if whole or (isinstance(value, float) and math.isfinite(value)):
+        return value  # type: ignore[no-any-return]
+    raise DomainError(f"a number is needed, not {value!r}")
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Float(_Interval):
         number = _number(value)
         if not self.low <= number <= self.high:
             raise DomainError(f"must be {self.describe()}, got {value}")
-        return number
+        return float(number)
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,10 @@ class Int(_Interval):
         return int(number)
 
 
+def _same(option: Json, value: Json) -> bool:
+    return bool(option == value) and isinstance(option, bool) == isinstance(value, bool)  # to Python, True == 1
+
+
 @dataclass(frozen=True)
 class Choice(Domain):
     """One of a few named options.
@@ -135,15 +141,18 @@ class Choice(Domain):
 
     def check(self, value: Json) -> Json:
         for option in self.options:
-            if option == value and isinstance(option, bool) == isinstance(value, bool):
+            if _same(option, value):
                 return option
         raise DomainError(f"must be one of {self.describe()}, got {value!r}")
 
     def narrow(self, values: list[Json]) -> Domain:
         if not values:
             raise DomainError("a list of options must not be empty")
-        checked = [self.check(value) for value in values]
-        return Choice(*(option for index, option in enumerate(checked) if option not in checked[:index]))
+        kept: list[Json] = []
+        for option in map(self.check, values):
+            if not any(_same(option, other) for other in kept):
+                kept.append(option)
+        return Choice(*kept)
 
     def describe(self) -> str:
         return ", ".join(str(option) for option in self.options)

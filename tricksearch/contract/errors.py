@@ -37,8 +37,8 @@ class Diverged(TrialError):
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint that names the closest known word, or lists the known ones.
 
-    >>> nearest("mixpu", ["mixup", "cutmix"])
-    "did you mean 'mixup'?"
+    >>> nearest("resnet81", ["resnet18", "resnet50"])
+    "did you mean 'resnet18'?"
     >>> nearest("zzz", ["b", "a"])
     'known: a, b'
     """

@@ -107,7 +107,7 @@ def domains(trick: type[Trick]) -> dict[str, Domain]:
     for field in dataclasses.fields(trick):  # type: ignore[arg-type]  # discovery proves that it is a dataclass
         marks = [mark for mark in getattr(hints[field.name], "__metadata__", ()) if isinstance(mark, Domain)]
         if len(marks) != 1:
-            raise TypeError(f"field '{field.name}' needs exactly one domain: Annotated[float, Float(0.0, 1.0)]")
+            raise TypeError(f"field '{field.name}' needs exactly one domain, as in Annotated[float, Float(0.0, 1.0)]")
         found[field.name] = marks[0]
     return found
 

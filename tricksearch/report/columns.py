@@ -145,7 +145,7 @@ def scalar(value: Any) -> str:
     if type(value) is float and math.isfinite(value):
         text = repr(value)
         # YAML 1.1 takes 1e-05, which has no point, for a text.
-        return text if "." in text else text
+        return text if "." in text else text.replace("e", ".0e", 1)
     return _dump(value)
 
 

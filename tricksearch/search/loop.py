@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ class Job:
     seed: int
     recipe: dict[str, Any]
     teachers: str
+    directory: str  # where the study was started: relative paths in the recipe start there
 
     def to_json(self) -> dict[str, Any]:
         """The job as a mapping."""
@@ -32,9 +34,11 @@ class Job:
 
 
 def run_job(job: Job) -> Record:
-    """Run one trial in this process."""
+    """Run one trial in this process, in the folder where the study was started if this machine has it."""
     from tricksearch.trial.run import run_trial
 
+    if Path(job.directory).is_dir():
+        os.chdir(job.directory)
     return run_trial(
         Recipe.model_validate(job.recipe),
         job.seed,
@@ -61,7 +65,7 @@ class Loop:
         self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer
     ) -> None:
         self.study, self._store, self._observer = study, store, observer
-        self._teachers = folder / "teachers"
+        self._teachers = (folder / "teachers").resolve()
         records = store.records()
         self._proposer = Proposer(study, Space.of(study, registry), records)
         self._open: dict[int, Job] = {}
@@ -87,6 +91,7 @@ class Loop:
             seed=self.study.search.seed,
             recipe=proposal.recipe.model_dump(mode="json"),
             teachers=str(self._teachers),
+            directory=str(Path.cwd()),
         )
         self._open[job.trial] = job
         self._observer.started(job)

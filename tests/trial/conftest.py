@@ -1,0 +1,137 @@
+"""Small recipes over real digits, and tricks of the tests' own. Test files cannot import this one: all are fixtures."""
+
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tricksearch.contract import Registry, discover
+from tricksearch.trial.bench import Bench
+from tricksearch.trial.data import load_data
+from tricksearch.trial.machine import Machine
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.record import Record
+from tricksearch.trial.run import run_trial
+
+PLUGIN = '''"""A trick of the tests.
+
+Paper: none.
+Use when: testing.
+Avoid when: not testing.
+Cost: none.
+"""
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+from tricksearch import Batch, Choice, Deployable, Float, Images, Int, Net, NotApplicable, Rates, TrialError, Trick
+
+HERE = Path(__file__).parent
+SEEN = []
+
+
+@dataclass(frozen=True)
+class Own(Trick):
+'''
+
+
+@pytest.fixture
+def tricks(tmp_path: Path) -> Callable[..., Path]:
+    """Write tricks, a body of a class each, by name; returns their folder."""
+    folder = tmp_path / "own_tricks"
+
+    def write(**bodies: str) -> Path:
+        folder.mkdir(exist_ok=True)
+        for name, body in bodies.items():
+            lines = body.strip("\n").splitlines()
+            margin = len(lines[0]) - len(lines[0].lstrip())
+            (folder / f"{name}.py").write_text(PLUGIN + "".join(f"    {line[margin:]}\n" for line in lines))
+        return folder
+
+    return write
+
+
+@pytest.fixture
+def seen() -> Callable[[Registry, str], list]:
+    """What a trick of the tests wrote into its SEEN."""
+    return lambda registry, name: sys.modules[registry[name].__module__].SEEN
+
+
+def tiny_recipe(**keys) -> Recipe:
+    """40 digits, one block of 8 channels, one epoch of two steps; keyword arguments are merged into it."""
+    base = {
+        "data": {"name": "digits", "train_images": 40, "validation_images": 60},
+        "net": {"widths": [8], "blocks": 1},
+        "train": {"epochs": 1, "batch_size": 16},
+        "latency": {"blocks": 3, "block_seconds": 0.005},
+    }
+    for key, value in keys.items():
+        merge = isinstance(value, dict) and key in base
+        base[key] = base[key] | value if merge else value
+    return Recipe.model_validate(base)
+
+
+@pytest.fixture(name="tiny_recipe")
+def _tiny_recipe() -> Callable[..., Recipe]:
+    return tiny_recipe
+
+
+@pytest.fixture
+def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The temporary folder of this test's trials, so that its lock files are no other process's."""
+    folder = tmp_path / "scratch"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def make_bench(tmp_path: Path):
+    """A workbench of a tiny recipe; `folders` are its plugins."""
+    machines = []
+
+    def make(recipe: Recipe | None = None, seed: int = 0, registry: Registry | None = None) -> Bench:
+        recipe = recipe or tiny_recipe()
+        machines.append(Machine(tmp_path))
+        folder = Path(tempfile.mkdtemp(dir=tmp_path))
+        torch.set_num_threads(recipe.train.threads)
+        registry = discover(recipe.plugins) if registry is None else registry
+        data = load_data(recipe.data)
+        return Bench(recipe, seed, registry, data, machines[-1], folder, tmp_path / "teachers")
+
+    yield make
+    for machine in machines:
+        machine.close()
+
+
+@pytest.fixture
+def trained(make_bench) -> Callable[..., dict[str, torch.Tensor]]:
+    """The weights after the training of a recipe."""
+
+    def run(*args, **options) -> dict[str, torch.Tensor]:
+        bench = make_bench(*args, **options)
+        return {name: value.clone() for name, value in bench.train(bench.build_net()).state_dict().items()}
+
+    return run
+
+
+@pytest.fixture
+def same() -> Callable[[dict, dict], bool]:
+    """Whether two nets' weights are the same, bit for bit."""
+    return lambda first, second: (
+        first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+    )
+
+
+@pytest.fixture
+def trial(scratch: Path, tmp_path: Path) -> Callable[..., Record]:
+    """Run a trial of a tiny recipe; an error comes out as its record says."""
+
+    def run(seed: int = 0, reraise: bool = False, **keys) -> Record:
+        return run_trial(tiny_recipe(**keys), seed, teachers=tmp_path / "teachers", reraise=reraise)
+
+    return run
