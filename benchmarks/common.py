@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.record import machine_line
 
 ROOT = Path(__file__).resolve().parent.parent
 MEMORY_EVERY = 0.5  # seconds between two looks at the memory
@@ -55,11 +56,9 @@ class Finished:
 
 def hardware_line() -> str:
     """The machine and the versions that the figures hold for. Other load on the machine is part of it."""
-    machine, found = hardware(), versions()
-    gpus = ", ".join(machine["gpus"]) or "no GPU"
-    load = f"load average {os.getloadavg()[0]:.1f} before the start"
+    found = versions()
     packages = ", ".join(f"{name} {found[name]}" for name in NAMED)
-    return f"{machine['cpu']}, {machine['cores']} usable cores, {machine['memory_gib']} GiB, {gpus}; {load}; {packages}"
+    return f"{machine_line(hardware())}; load average {os.getloadavg()[0]:.1f} before the start; {packages}"
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:

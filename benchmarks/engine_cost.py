@@ -50,7 +50,7 @@ def _rows(name: str, ours: Finished, peer: Finished) -> list[Row]:
     ):
         mine, theirs = cost(ours), cost(peer)
         rows.append(Row(f"{what} ({name})", f"{mine:.3f} s", f"{theirs:.3f} s", ratio(theirs, mine), target, n))
-    rows.append(Row(f"lines printed ({name})", str(ours.lines), str(peer.lines), "", "0", n))
+    rows.append(Row(f"lines printed ({name})", str(ours.lines), str(peer.lines), "", "", n))
     return rows
 
 

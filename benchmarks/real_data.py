@@ -57,7 +57,9 @@ def _missing(studies: tuple[str, ...]) -> str:
 def _run(name: str, folder: Path) -> list[Row]:
     command = ("-c", "from tricksearch.cli import main; main()", "run", f"studies/{name}.yaml", "--out", str(folder))
     ended = run_python(*command, watch_memory=True)
-    print("\n" + ended.output[ended.output.find("trials recorded") - 4 :].strip(), flush=True)
+    lines = ended.output.splitlines()
+    summary = next(index for index, line in enumerate(lines) if "trials recorded" in line)
+    print("\n" + "\n".join(line.rstrip() for line in lines[summary:]), flush=True)
     records = pd.read_parquet(folder / "records.parquet")
     front = pd.read_csv(folder / "front.csv")
     finished = records[records["status"] == "finished"]

@@ -16,8 +16,8 @@ from tricksearch.contract import (
     Rates,
     Runtime,
     Schedule,
-    Trick,
     TrialError,
+    Trick,
     Weights,
     Workbench,
 )
@@ -38,8 +38,8 @@ __all__ = [
     "Rates",
     "Runtime",
     "Schedule",
-    "Trick",
     "TrialError",
+    "Trick",
     "Weights",
     "Workbench",
 ]

@@ -10,11 +10,12 @@ from typing import Any
 import typer
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from tricksearch.cli import text
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError, nearest
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import MEASURES, Record, machine_line
 
 
 def run_command(
@@ -43,13 +44,15 @@ def run_command(
     study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
     folder = out or Path("runs") / study.name
     progress = Progress(terminal, folder, quiet)
-    records: list[Record] = []
     try:
         records = run_study(study, folder, progress, workers=workers, address=address, local=local)
+    except KeyboardInterrupt:
+        if progress.owned:
+            _write_report(folder)
+        raise
     finally:
         progress.close()
-        if (folder / "store.db").exists() and progress.owned:
-            _write_report(folder)
+    _write_report(folder)
     if not quiet:
         _show(terminal.console, records, study, folder)
     if not any(record.finished for record in records):
@@ -91,8 +94,8 @@ def tricks_command(name: str | None, folders: list[Path]) -> None:
     for each, trick in registry.items():
         absent = trick.unavailable()
         does = card(trick).does + (f" [not available here: {absent}]" if absent else "")
-        table.add_row(each, trick.claims or "-", ", ".join(stages(trick)), does)
-    console.print(table, markup=False)
+        table.add_row(each, trick.claims or "-", ", ".join(stages(trick)), Text(does))
+    console.print(table)
     console.print("\n'tricksearch tricks NAME' shows a trick's card and its search space.")
 
 
@@ -147,7 +150,7 @@ def trial_command(path: Path, seed: int | None) -> None:
     console.print(table)
     console.print(
         f"seed {record.seed}; n = {record.validation_images} validation images, {record.latency_runs} timed calls; "
-        f"batch {recipe.latency.batch}, {recipe.latency.threads} thread(s) of {record.hardware['cpu']}"
+        f"batch {recipe.latency.batch}, {recipe.latency.threads} thread(s); {machine_line(record.hardware)}"
     )
 
 
@@ -166,15 +169,13 @@ def doctor_command() -> None:
     found = versions()
     for package, version in found.items():
         table.add_row(package, version)
-    machine = hardware()
-    table.add_row("processor", f"{machine['cpu']}, {machine['cores']} usable cores, {machine['memory_gib']} GiB")
-    table.add_row("GPUs", ", ".join(machine["gpus"]) or "none: trials train on the CPU")
+    table.add_row("machine", machine_line(hardware()))
     precision = choose_precision(TrainSettings())
     layout = "channels last" if precision.channels_last else "contiguous"
     table.add_row("training", f"{precision.device}, {str(precision.dtype).removeprefix('torch.')}, {layout}")
     table.add_row("free disk", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB here, "
                   f"{shutil.disk_usage(tempfile.gettempdir()).free / 2**30:.1f} GiB for scratch files")  # fmt: skip
-    console.print(table, markup=False)
+    console.print(table)
     missing = [package for package, version in found.items() if version == "absent"]
     for name, trick in discover().items():
         if reason := trick.unavailable():
@@ -201,17 +202,17 @@ def _show_trick(console: Console, trick: Any) -> None:
         ("claims", trick.claims or "-"),
         ("file", str(source_file(trick))),
     ):
-        facts.add_row(label, content)
-    console.print(facts, markup=False)
+        facts.add_row(label, Text(content))
+    console.print(facts)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("hyperparameter", "default", "search space"):
         table.add_column(heading)
     values = defaults(trick)
     for field, domain in domains(trick).items():
         space = domain.describe() + ("" if domain.searched else " (searched only where a study lists values)")
-        table.add_row(field, json.dumps(values[field]), space)
+        table.add_row(field, Text(json.dumps(values[field])), Text(space))
     console.print()
-    console.print(table, markup=False)
+    console.print(table)
 
 
 def _write_report(folder: Path) -> Path:
@@ -247,7 +248,9 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path) -> 
     if not front:
         return
     rows = [*([baseline] if baseline and baseline not in front else []), *front]
-    console.print(text.table(rows, study.objectives, baseline, f"The front ({len(front)} records) and the baseline"))
+    console.print(
+        text.table(rows, study.objectives, baseline, f"The front ({text.count(len(front), 'record')}) and the baseline")
+    )
     best = best_of(records, study.objectives)
     if best is not None:
         console.print(f"The knee of the front is trial {best.trial}: {folder / 'best.yaml'}", soft_wrap=True)

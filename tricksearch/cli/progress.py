@@ -44,7 +44,7 @@ class Progress:
         console.print(f"Study [bold]{study.name}[/]: {total} trials on {workers}; log in {self._folder / 'run.log'}")
         if records:
             console.print(
-                f"{len(records)} records of an earlier run are kept; {max(0, total - len(records))} trials to go"
+                f"{text.count(len(records), 'record')} of an earlier run kept; {max(0, total - len(records))} trials to go"
             )
         if console.is_terminal and len(records) < total:
             self._live = Live(self, console=console, refresh_per_second=2, transient=True)
@@ -84,7 +84,9 @@ class Progress:
         if not front:
             return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
         baseline = next((record for record in self._records if record.phase == "baseline" and record.finished), None)
-        shown = text.table(front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({len(front)} records)")
+        shown = text.table(
+            front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({text.count(len(front), 'record')})"
+        )
         return Group(head, shown)
 
     def _time_left(self, left: int) -> str:

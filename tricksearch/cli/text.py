@@ -26,6 +26,15 @@ def tricks(record: Record) -> str:
     return " + ".join(sorted(record.tricks)) or "(none)"
 
 
+def count(number: int, word: str) -> str:
+    """A number with its noun.
+
+    >>> count(1, "record"), count(2, "record")
+    ('1 record', '2 records')
+    """
+    return f"{number:,} {word}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Seconds for a person.
 

@@ -39,7 +39,7 @@ class Batch:
 
 
 class Rates(NamedTuple):
-    """The learning rate as a multiple of the study's own, and the momentum (None leaves it as it is)."""
+    """The learning rate as a multiple of the one that the optimizer was made with; the momentum, None to leave it."""
 
     lr: float
     momentum: float | None = None
@@ -100,7 +100,7 @@ class Workbench(Protocol):
         """The training split, on the device, as the data hooks left it."""
 
     def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
-        """Train on with the recipe's own batches and loss, for `epochs`, from `lr` x the study's rate down to 0."""
+        """Train on with the recipe's own batches and loss, for `epochs`, from `lr` x the optimizer's rate down to 0."""
 
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """A frozen net in evaluation mode: images -> logits. Trained once for a study, then shared.

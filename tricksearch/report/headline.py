@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tricksearch.report.columns import View, accuracy_interval
-from tricksearch.trial.record import MEASURES, STATUSES
+from tricksearch.trial.record import MEASURES, STATUSES, machine_line
 
 DRIFT = 0.05  # a one-thread median holds within 4 % beside a two-thread load; more is a machine that changed
 
@@ -72,10 +72,7 @@ def details(seen: View, study: Mapping[str, Any]) -> list[str]:
 
 def hardware(study: Mapping[str, Any]) -> str:
     """The machine in one line."""
-    facts = study.get("hardware") or {}
-    return ", ".join(
-        f"{key.replace('_', ' ')} {_plain(value)}" for key, value in facts.items() if value not in (None, "", [], {})
-    )
+    return machine_line(study.get("hardware") or {})
 
 
 def _counts(seen: View) -> str:
@@ -115,11 +112,3 @@ def _n(count: Any, word: str) -> str:
 def _span(numbers: list[int]) -> str:
     low, high = numbers[0], numbers[-1]
     return f"{low:,}" if low == high else f"{low:,} to {high:,}"
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, Mapping):
-        return ", ".join(f"{key} {_plain(each)}" for key, each in value.items())
-    if isinstance(value, list | tuple):
-        return ", ".join(str(each) for each in value)
-    return str(value)

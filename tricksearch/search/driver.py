@@ -9,6 +9,7 @@ from tricksearch.contract import InputError, NotApplicable, Registry, discover
 from tricksearch.search.folder import held_folder, open_store
 from tricksearch.search.loop import Loop, Observer, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
+from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.record import Record
 
@@ -48,11 +49,10 @@ def run_study(
                     from tricksearch.search.ray_runner import run_on_ray
 
                     run_on_ray(loop, workers or study.search.workers, address)
-            finally:
-                records = store.records()
-                if records:
-                    write_outputs(folder, study, records)
-            return records
+            except KeyboardInterrupt:
+                _write(folder, study, store)
+                raise
+            return _write(folder, study, store)
         finally:
             store.close()
 
@@ -78,9 +78,7 @@ def check_study(study: Study) -> Registry:
                 if use.use == "never" or "model" not in hooks(registry[name]):
                     continue
                 try:
-                    build(registry[name], {}).model(
-                        build_net(base.net, bench.num_classes, bench.input_shape), bench
-                    )
+                    build(registry[name], {}).model(build_net(base.net, bench.num_classes, bench.input_shape), bench)
                 except NotApplicable as error:
                     raise InputError(
                         f"'{name}' cannot act on the net '{base.net.name}': {error}",
@@ -91,6 +89,13 @@ def check_study(study: Study) -> Registry:
     finally:
         machine.close()
     return registry
+
+
+def _write(folder: Path, study: Study, store: Store) -> list[Record]:
+    records = store.records()
+    if records:
+        write_outputs(folder, study, records)
+    return records
 
 
 def _run_here(loop: Loop) -> None:

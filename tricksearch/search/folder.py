@@ -79,7 +79,5 @@ def open_store(folder: Path, study: Study) -> Store:
 def read_store(folder: Path) -> Store:
     """The store of an earlier run. Raises InputError where there is none."""
     if not (folder / STORE).is_file():
-        raise InputError(
-            f"there is no '{STORE}' in this folder", place=str(folder), remedy="name the folder of a run"
-        )
+        raise InputError(f"there is no '{STORE}' in this folder", place=str(folder), remedy="name the folder of a run")
     return Store.at(folder / STORE)

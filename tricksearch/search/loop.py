@@ -61,9 +61,7 @@ class Observer(Protocol):
 class Loop:
     """Hands out no more than the study's number of trials, those of earlier runs counted in."""
 
-    def __init__(
-        self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer
-    ) -> None:
+    def __init__(self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer) -> None:
         self.study, self._store, self._observer = study, store, observer
         self._teachers = (folder / "teachers").resolve()
         records = store.records()
@@ -109,9 +107,7 @@ class Loop:
         """Record a trial whose worker did not live to report it."""
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         self.finish(
-            Record(
-                trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe
-            )
+            Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)
         )
 
     def records(self) -> Sequence[Record]:

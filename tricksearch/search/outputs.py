@@ -26,9 +26,7 @@ def front_of(records: Sequence[Record], objectives: Sequence[str]) -> list[Recor
         return []
     points = [[getattr(record, name) for name in objectives] for record in finished]
     chosen = front(points, [MEASURES[name].maximize for name in objectives])
-    return sorted(
-        (finished[index] for index in chosen), key=lambda record: float(getattr(record, objectives[1]))
-    )
+    return sorted((finished[index] for index in chosen), key=lambda record: float(getattr(record, objectives[1])))
 
 
 def best_of(records: Sequence[Record], objectives: Sequence[str]) -> Record | None:
@@ -50,15 +48,12 @@ def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None
     """Write records.parquet, front.csv, best.yaml and study.resolved.yaml, each in one step."""
     table = _table(records)
     _replace(folder / "records.parquet", lambda path: table.to_parquet(path, index=False))
-    chosen = _table(front_of(records, study.objectives)).drop(
-        columns=["hardware", "versions", "reason", "status"]
-    )
+    chosen = _table(front_of(records, study.objectives)).drop(columns=["hardware", "versions", "reason", "status"])
     _replace(folder / "front.csv", lambda path: chosen.to_csv(path, index=False))
     best = best_of(records, study.objectives)
     if best is not None:
         measured = ", ".join(
-            f"{name} {getattr(best, name):.{MEASURES[name].digits}f}{_unit(name)}"
-            for name in study.objectives
+            f"{name} {getattr(best, name):.{MEASURES[name].digits}f}{_unit(name)}" for name in study.objectives
         )
         heading = (
             f"The knee of the front of '{study.name}': trial {best.trial}, seed {best.seed}.\n"

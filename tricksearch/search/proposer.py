@@ -6,6 +6,7 @@ import hashlib
 import itertools
 import math
 import random
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -114,9 +115,7 @@ class Proposer:
         ask = _Replay(parameters)
         self._space.draw(ask)
         self._optuna.add_trial(
-            optuna.trial.create_trial(
-                params=parameters, distributions=ask.distributions, values=self._values(record)
-            )
+            optuna.trial.create_trial(params=parameters, distributions=ask.distributions, values=self._values(record))
         )
 
     def _values(self, record: Record) -> list[float]:
@@ -134,9 +133,12 @@ def _sampler(study: Study, told: int) -> optuna.samplers.BaseSampler:
         return optuna.samplers.RandomSampler(seed=seed)
     if study.search.sampler == "nsga2":
         return optuna.samplers.NSGAIISampler(population_size=20, seed=seed)
-    return optuna.samplers.TPESampler(
-        multivariate=True, group=True, constant_liar=True, n_startup_trials=study.search.startup, seed=seed
-    )
+    with warnings.catch_warnings():
+        # `group`, which models together the parameters that are drawn together, is marked as experimental.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.TPESampler(
+            multivariate=True, group=True, constant_liar=True, n_startup_trials=study.search.startup, seed=seed
+        )
 
 
 class _Ask:

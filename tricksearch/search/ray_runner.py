@@ -47,26 +47,34 @@ class LoopSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job, or FINISHED."""
-        job = self._loop.next()
-        if job is None:
-            return str(Searcher.FINISHED)
-        self._jobs[trial_id] = job
-        return {"job": job.to_json()}
+        with self._kept():
+            job = self._loop.next()
+            if job is not None:
+                self._jobs[trial_id] = job
+                return {"job": job.to_json()}
+        return str(Searcher.FINISHED)
 
-    def on_trial_complete(
-        self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False
-    ) -> None:
+    def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what the trial reported, or that its worker was lost."""
         job = self._jobs.pop(trial_id, None)
-        if job is None:
+        if job is None or self.error is not None:
             return
-        if not error and result and "record" in result:
-            self._loop.finish(Record.from_json(json.loads(result["record"])))
-            return
-        failure = self.failures.pop(trial_id, None)
-        text = " ".join(str(failure or "its worker process ended without a word").split())
-        memory = "OutOfMemory" in type(failure).__name__ or "memory usage threshold" in text
-        self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {text}"[:500])
+        with self._kept():
+            if not error and result and "record" in result:
+                self._loop.finish(Record.from_json(json.loads(result["record"])))
+                return
+            failure = self.failures.pop(trial_id, None)
+            text = " ".join(str(failure or "its worker process ended without a word").split())
+            memory = "OutOfMemory" in type(failure).__name__ or "memory usage threshold" in text
+            self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {text}"[:500])
+
+    @contextlib.contextmanager
+    def _kept(self) -> Iterator[None]:
+        # Tune logs what a searcher raises and goes on; a store that cannot be written must end the run instead.
+        try:
+            yield
+        except Exception as error:
+            self.error = error
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the store is the truth."""
@@ -86,6 +94,23 @@ class LoopSearcher(Searcher):
         return {}
 
 
+class _StopOnError(tune.Stopper):
+    """Ends the run where the loop could not go on."""
+
+    def __init__(self, searcher: LoopSearcher) -> None:
+        self._searcher = searcher
+
+    def __call__(self, trial_id: str, result: dict[str, Any]) -> bool:
+        return False
+
+    def stop_all(self) -> bool:
+        """Whether the loop has met an error."""
+        return self._searcher.error is not None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {}
+
+
 class _Failures(tune.Callback):
     """Catches the error of a lost worker, which Ray does not show to a searcher."""
 
@@ -97,9 +122,7 @@ class _Failures(tune.Callback):
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called before the searcher hears of the end of the trial."""
-        with contextlib.suppress(
-            Exception
-        ):  # the reason is a courtesy; without it the trial is still recorded
+        with contextlib.suppress(Exception):  # the reason is a courtesy; without it the trial is still recorded
             self._searcher.failures[trial.trial_id] = trial.get_pickled_error() or RuntimeError("unknown")
 
 
@@ -124,10 +147,16 @@ def run_on_ray(
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
             run_config=tune.RunConfig(
-                name="study", storage_path=scratch, verbose=0, callbacks=[_Failures(searcher)]
+                name="study",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[_Failures(searcher)],
+                stop=_StopOnError(searcher),
             ),
         )
         tuner.fit()
+        if searcher.error is not None:
+            raise searcher.error
 
 
 def _resources_of_a_trial(loop: Loop) -> tuple[int, int]:

@@ -57,10 +57,9 @@ class Bench:
         self.machine = machine
         self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
         self._registry, self._teachers, self._data = registry, teachers, data
-        images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
+        self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
         for trick in self.tricks:
-            images = trick.data(images, self)
-        self._images = images
+            self._images = trick.data(self._images, self)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -95,14 +94,11 @@ class Bench:
 
     def train(self, net: nn.Module) -> nn.Module:
         """The recipe's training."""
-        schedule = plain_schedule(self.recipe.train)
-        for trick in self.tricks:
-            schedule = trick.schedule(schedule, self)
-        return self._run(net, self.epochs, schedule, "train")
+        return self._run(net, self.epochs, "train")
 
     def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
         """Train on with the recipe's own batches and loss, from `lr` x the study's rate down to 0."""
-        return self._run(net, epochs, functools.partial(to_zero, lr=lr), "fine_tune")
+        return self._run(net, epochs, "fine_tune", functools.partial(to_zero, lr=lr))
 
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """A frozen net: images -> logits, trained once for the study and shared by its trials."""
@@ -117,19 +113,20 @@ class Bench:
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
 
-    def _run(self, net: nn.Module, epochs: int, schedule: Schedule, name: str) -> nn.Module:
-        torch.manual_seed(self.stream(name))  # for dropout and the like, which draw from the global generator
-        transform, loss, weights = self._transform(name), self._loss, self._weights()
-        optimizer = plain_optimizer(self.recipe.train)
+    def _run(self, net: nn.Module, epochs: int, name: str, schedule: Schedule | None = None) -> nn.Module:
+        optimizer, transform, weights = plain_optimizer(self.recipe.train), self._transform(name), self._weights()
+        for trick in self.tricks:
+            optimizer = trick.optimizer(optimizer, self)
+        schedule = schedule or self._schedule()
         for trick in self.tricks:
             transform = trick.batch(transform, self)
-            optimizer = trick.optimizer(optimizer, self)
+        loss = self._loss
+        for trick in self.tricks:
             weights = trick.weights(weights, self)
         plan = Plan(
             images=self._images,
             epochs=epochs,
             batch_size=self.recipe.train.batch_size,
-            lr=self.recipe.train.lr,
             schedule=schedule,
             transform=transform,
             loss=loss,
@@ -139,7 +136,16 @@ class Bench:
             shuffle=self.generator(f"{name}.shuffle"),
             step_aside=self.machine.step_aside,
         )
+        # For dropout and the like, which draw from the global generator; behind the hooks, so that nothing that
+        # they draw, nor a teacher that is trained in one trial and read in the next, can shift it.
+        torch.manual_seed(self.stream(name))
         return train(net, plan)
+
+    def _schedule(self) -> Schedule:
+        schedule = plain_schedule(self.recipe.train)
+        for trick in self.tricks:
+            schedule = trick.schedule(schedule, self)
+        return schedule
 
     @functools.cached_property
     def _loss(self) -> Loss:

@@ -34,8 +34,18 @@ def export(net: nn.Module, input_shape: tuple[int, int, int], path: Path) -> Dep
                 _compare(net, deployable, input_shape)
             return deployable
         except Exception as error:
-            failures.append(f"{type(error).__name__}: {error}".splitlines()[0])
+            cause = _root(error)
+            if isinstance(cause, MemoryError | torch.OutOfMemoryError):
+                raise cause from None
+            failures.append(f"{type(cause).__name__}: {cause}".strip().splitlines()[0])
     raise TrialError(f"the net does not export to ONNX: {'; then '.join(failures)}")
+
+
+def _root(error: BaseException) -> BaseException:
+    """What torch.export wraps in advice of its own."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return error
 
 
 def _trace(net: nn.Module, example: torch.Tensor, deployable: Deployable) -> None:

@@ -65,6 +65,8 @@ def build_net(settings: NetSettings, num_classes: int, input_shape: tuple[int, i
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             logits = net.eval()(torch.zeros(2, channels, height, width))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
     except Exception as error:
         raise InputError(
             f"'{settings.name}' cannot take images of {channels} x {height} x {width}: {error}",

@@ -77,3 +77,21 @@ class Record:
         """The record of a JSON row; keys that this version does not know are left out."""
         known = {each.name for each in fields(cls)}
         return cls(**{key: value for key, value in row.items() if key in known})
+
+
+def machine_line(hardware: Mapping[str, Any]) -> str:
+    """A record's hardware in one line.
+
+    >>> machine_line({"cpu": "Xeon", "cores": 2, "memory_gib": 23.4, "gpus": [], "system": "Linux x86_64"})
+    'Xeon, 2 cores, 23.4 GiB memory, no GPU, Linux x86_64'
+    """
+    said = dict(hardware)
+    parts = [str(said.pop("cpu", ""))]
+    if "cores" in said:
+        parts.append(f"{said.pop('cores')} cores")
+    if "memory_gib" in said:
+        parts.append(f"{said.pop('memory_gib')} GiB memory")
+    if "gpus" in said:
+        parts.append(", ".join(said.pop("gpus")) or "no GPU")
+    parts += [str(value) for value in said.values() if value]
+    return ", ".join(part for part in parts if part)

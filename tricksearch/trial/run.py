@@ -95,6 +95,7 @@ def _stages(bench: Bench, data: DataSet, note: Note) -> dict[str, Any]:
     note("compress")
     for trick in bench.tricks:
         net = trick.compress(net, bench)
+    net = net.eval()  # a hook may leave it in training mode, where counting would change its batch norms
     if bench.device.type == "cuda":
         torch.cuda.synchronize(bench.device)
     train_seconds = time.perf_counter() - start - (machine.waited - waited) - bench.teacher_seconds

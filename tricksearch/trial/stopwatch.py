@@ -25,7 +25,7 @@ MIN_CALLS = 5  # in a block, however slow the net
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds a call: the median of the blocks' medians, p95 over all calls; drift is the reference's after / before."""
+    """Milliseconds a call: the median of the blocks' medians, p95 over all calls; drift: reference, after / before."""
 
     median_ms: float
     p95_ms: float

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
+from tricksearch.contract import InputError, nearest
 from tricksearch.trial.hardware import versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.nets import BUILT_IN
@@ -24,16 +25,19 @@ from tricksearch.trial.settings import NetSettings
 if TYPE_CHECKING:
     from tricksearch.trial.bench import Bench
 
+KEYS = ("net", "train", "tricks")
 SEED = 0  # one teacher for the study, whatever the seeds of its trials
 
 
 def recipe_of(spec: str | dict[str, Any], epochs: float, student: Recipe) -> Recipe:
     """The teacher's recipe: the student's data and training, and its net and no trick unless `spec` names others.
 
-    Raises pydantic's ValidationError for a mapping that is no part of a recipe.
+    Raises InputError for another key than a teacher's, pydantic's ValidationError for what cannot stand below it.
     """
     base = student.model_dump(mode="json") | {"tricks": {}}
     if isinstance(spec, dict):
+        for key in sorted(set(spec) - set(KEYS)):
+            raise InputError(f"a teacher's recipe has no key '{key}'", remedy=nearest(key, KEYS))
         base["net"] = _net(spec["net"]) if "net" in spec else base["net"]
         base["train"] = base["train"] | spec.get("train", {})
         base["tricks"] = spec.get("tricks", {})
@@ -59,7 +63,7 @@ def shared(recipe: Recipe, bench: Callable[[Path], Bench], teachers: Path, machi
         own = bench(Path(folder))
         net = own.build_net()
         if not _load(net, file):
-            net = own.train(net)
+            net = own.train(own.build_net())  # anew: a file of another net may have overwritten a part of it
             _save(net, file)
     net = own.precision.place(net).eval()
     for parameter in net.parameters():

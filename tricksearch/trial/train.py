@@ -32,7 +32,6 @@ class Plan:
     images: Images  # on the device
     epochs: int
     batch_size: int
-    lr: float
     schedule: Schedule
     transform: BatchTransform
     loss: Loss
@@ -61,7 +60,7 @@ def train(net: nn.Module, plan: Plan) -> nn.Module:
         for step, plain in enumerate(_batches(plan)):
             plan.step_aside()
             progress = (epoch + step / plan.steps_per_epoch) / plan.epochs
-            set_rates(optimizer, plan.lr, plan.schedule(progress))
+            set_rates(optimizer, plan.schedule(progress))
             batch = plan.transform(plain)
             with plan.precision.autocast():
                 logits = net(plan.precision.layout(batch.images))
@@ -90,10 +89,11 @@ def to_unit(pixels: Tensor) -> Tensor:
     return pixels.float().div_(255.0)
 
 
-def set_rates(optimizer: torch.optim.Optimizer, lr: float, rates: Rates) -> None:
-    """Set the learning rate to `rates.lr` x `lr`, and the momentum of those optimizers that have one."""
+def set_rates(optimizer: torch.optim.Optimizer, rates: Rates) -> None:
+    """Set each learning rate to `rates.lr` x the one it was made with, and the momentum where there is one."""
     for group in optimizer.param_groups:
-        group["lr"] = lr * rates.lr
+        # A trick's optimizer brings the rates that suit it, which may differ from layer to layer.
+        group["lr"] = group.setdefault("initial_lr", group["lr"]) * rates.lr
         if rates.momentum is not None and "momentum" in group:
             group["momentum"] = rates.momentum
         elif rates.momentum is not None and "betas" in group:

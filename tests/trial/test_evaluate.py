@@ -1,0 +1,61 @@
+"""Scores, against scikit-learn's."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import accuracy_score, f1_score
+
+from tricksearch.contract import Images, TrialError
+from tricksearch.trial.evaluate import evaluate, scores
+
+
+@given(st.data(), st.integers(2, 7), st.integers(1, 30))
+def test_scores_are_those_of_scikit_learn(data, classes, count):
+    some = st.lists(st.integers(0, classes - 1), min_size=count, max_size=count)
+    guesses, labels = np.array(data.draw(some)), np.array(data.draw(some))
+    found = scores(guesses, labels, classes)
+    assert found.n == count
+    assert found.accuracy == pytest.approx(100 * accuracy_score(labels, guesses))
+    expected = f1_score(labels, guesses, average="macro", labels=range(classes), zero_division=0)
+    assert found.f1 == pytest.approx(100 * expected)
+
+
+def images_of(count: int, classes: int = 5) -> Images:
+    """Images whose first pixel is their number."""
+    pixels = torch.zeros(count, 1, 4, 4, dtype=torch.uint8)
+    pixels[:, 0, 0, 0] = torch.arange(count)
+    return Images(pixels, torch.arange(count) % classes, classes)
+
+
+@pytest.mark.parametrize("batch", [1, 7, 64, 200])
+def test_every_image_is_scored_once_in_batches(batch):
+    images, seen, aside = images_of(100), [], []
+
+    def predictor(given: np.ndarray) -> np.ndarray:
+        assert given.dtype == np.float32
+        assert given.max() <= 1
+        number = np.round(given[:, 0, 0, 0] * 255).astype(int)
+        seen.extend(number)
+        assert len(number) <= batch
+        logits = np.zeros((len(number), 5), dtype=np.float32)
+        logits[np.arange(len(number)), np.where(number < 25, 0, number % 5)] = 1.0  # wrong for 20 of the first 25
+        return logits
+
+    found = evaluate(predictor, images, batch, step_aside=lambda: aside.append(1))
+    assert seen == list(range(100))
+    assert found.accuracy == 80.0
+    assert found.n == 100
+    assert len(aside) == -(-100 // batch)
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
+def test_logits_that_are_not_finite_are_an_error(wrong):
+    def predictor(given: np.ndarray) -> np.ndarray:
+        logits = np.zeros((len(given), 5), dtype=np.float32)
+        logits[-1, 2] = wrong
+        return logits
+
+    with pytest.raises(TrialError, match="logits that are not finite"):
+        evaluate(predictor, images_of(10))

@@ -1,0 +1,158 @@
+"""The machine's lock, between real processes: one stopwatch alone, or any number of trainers."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tricksearch.trial.machine import Machine
+
+# Each process writes what it held, and when, by the clock that all processes of a machine share.
+HEAD = """
+import sys, time, json, os
+from pathlib import Path
+from tricksearch.trial.machine import Machine
+folder, log = Path(sys.argv[1]), []
+machine = Machine(folder)
+def note(kind, start):
+    log.append((kind, start, time.monotonic()))
+print("ready", flush=True)
+sys.stdin.readline()
+"""
+TRAINER = """
+with machine.shared():
+    end = time.monotonic() + 20
+    while not (folder / "stop").exists() and time.monotonic() < end:
+        start = time.monotonic()
+        while time.monotonic() < start + 0.002:
+            pass
+        note("shared", start)
+        machine.step_aside()
+print(json.dumps(log), flush=True)
+"""
+STOPWATCH = """
+waits = []
+for lap in range(12):
+    asked = time.monotonic()
+    with machine.shared():
+        start = time.monotonic()
+        time.sleep(0.003)
+        note("shared", start)
+        with machine.alone():
+            start = time.monotonic()
+            time.sleep(0.01)
+            note("alone", start)
+        start = time.monotonic()
+        time.sleep(0.003)
+        note("shared", start)
+    waits.append(time.monotonic() - asked)
+print(json.dumps([log, waits, machine.waited]), flush=True)
+"""
+HOLDER = """
+with machine.alone():
+    print("held", flush=True)
+    time.sleep(60)
+"""
+ENTERER = """
+with machine.shared():
+    print("in", flush=True)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Start processes that wait for a line before they begin."""
+    begun = []
+
+    def processes(*programs: str) -> list[subprocess.Popen]:
+        some = [
+            subprocess.Popen(
+                [sys.executable, "-c", HEAD + program, str(tmp_path)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for program in programs
+        ]
+        begun.extend(some)
+        for each in some:
+            assert each.stdout.readline() == "ready\n"
+        for each in some:
+            each.stdin.write("go\n")
+            each.stdin.flush()
+        return some
+
+    yield processes
+    for each in begun:
+        each.kill()
+        each.communicate()
+
+
+def overlaps(first: list, second: list) -> bool:
+    return first[1] < second[2] and second[1] < first[2]
+
+
+def test_a_stopwatch_is_alone_and_is_not_starved(start, tmp_path):
+    trainers = start(TRAINER, TRAINER)
+    stopwatches = start(STOPWATCH, STOPWATCH)
+    timed = [json.loads(each.communicate(timeout=30)[0]) for each in stopwatches]
+    (tmp_path / "stop").touch()
+    held = [json.loads(each.communicate(timeout=30)[0]) for each in trainers]
+
+    everyone = [*held, *(log for log, _, _ in timed)]
+    for mine, log in enumerate(everyone):
+        alone = [each for each in log if each[0] == "alone"]
+        others = [each for number, other in enumerate(everyone) if number != mine for each in other]
+        assert not [(a, b) for a in alone for b in others if overlaps(a, b)]
+    # Not for want of company: the trainers share the machine, and were at work all along.
+    assert any(overlaps(a, b) for a in held[0] for b in held[1])
+    for log, waits, waited in timed:
+        assert len([each for each in log if each[0] == "alone"]) == 12
+        assert max(waits) < 3, "each lap takes 16 ms, and what it waits for others"
+        assert 0 < waited < sum(waits)
+
+
+def test_the_death_of_its_holder_frees_the_machine(start):
+    (holder,) = start(HOLDER)
+    assert holder.stdout.readline() == "held\n"
+    (enterer,) = start(ENTERER)
+    time.sleep(0.3)
+    assert enterer.poll() is None, "nobody enters beside a stopwatch"
+    holder.kill()
+    killed = time.monotonic()
+    assert enterer.stdout.readline() == "in\n"
+    assert time.monotonic() - killed < 5
+    assert enterer.wait(timeout=10) == 0
+
+
+def test_idle_gives_the_machine_up_and_takes_it_back(tmp_path):
+    mine, other = Machine(tmp_path), Machine(tmp_path)
+    with mine.shared(), mine.idle(), other.alone():
+        pass
+    with mine.shared():
+        with mine.alone():
+            pass
+        with other.shared():
+            mine.step_aside()
+    mine.step_aside()  # outside of shared(), as a net that is trained for a test: nothing to do
+    with other.alone():
+        pass
+    mine.close()
+    other.close()
+
+
+def test_an_error_inside_gives_the_machine_back(tmp_path):
+    mine, other = Machine(tmp_path), Machine(tmp_path)
+    for way in (mine.shared, mine.alone):
+        with pytest.raises(ValueError, match="inside"), way():
+            raise ValueError("inside")
+        with other.alone():
+            pass
+    with pytest.raises(ValueError, match="inside"), mine.shared(), mine.alone():
+        raise ValueError("inside")
+    with other.alone():
+        pass
+    mine.close()
+    other.close()
