@@ -10,7 +10,7 @@ from collections import Counter
 
 import psutil
 
-TRIALS = 20
+TRIALS = 14
 STUDY = {
     "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
     "net": {"widths": [8], "blocks": 1},
@@ -43,7 +43,7 @@ class Run:
             assert time.monotonic() < end, f"only {len(rows(self.store))} records after three minutes"
             time.sleep(0.05)
         family = psutil.Process(self.process.pid).children(recursive=True)
-        self.workers = [child for child in family if "TrialWorker" in " ".join(child.cmdline())]
+        self.workers = [child for child in family if "Trainable" in " ".join(child.cmdline())]
 
     def end(self, timeout=120):
         out, err = self.process.communicate(timeout=timeout)
@@ -74,7 +74,7 @@ def test_interrupt_kill_and_terminate_lose_nothing_and_repeat_nothing(tmp_path, 
     after_interrupt = rows(first.store)
 
     second = Run(tmp_path, study)
-    second.wait_for(len(after_interrupt) + 4)
+    second.wait_for(len(after_interrupt) + 3)
     second.process.send_signal(signal.SIGKILL)
     second.process.wait()
     after_kill = rows(second.store)
@@ -83,7 +83,7 @@ def test_interrupt_kill_and_terminate_lose_nothing_and_repeat_nothing(tmp_path, 
     assert not alive, "workers go on training after their driver was killed"
 
     third = Run(tmp_path, study)
-    third.wait_for(len(after_kill) + 3)
+    third.wait_for(len(after_kill) + 2)
     third.process.send_signal(signal.SIGTERM)
     assert third.end()[0] == 130
     after_term = rows(third.store)

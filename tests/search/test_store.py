@@ -72,12 +72,16 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, make_record):
     sqlalchemy.event.listen(store._engine, "connect", limit)
     store.close()
     with pytest.raises(InputError, match="full") as told:
-        for trial in range(1, 50):
-            store.add(make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000))
+        fill(store, make_record)
     assert "is kept" in str(told.value)
     kept = Store.at(tmp_path / "store.db").records()
     assert kept
     assert kept[0].trial == 0
+
+
+def fill(store, make_record):
+    for trial in range(1, 50):
+        store.add(make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000))
 
 
 def test_a_folder_with_another_study_is_refused_and_unchanged(tmp_path, make_study):

@@ -24,7 +24,7 @@ def model(self, net, bench):
 """
 TAUGHT = """
 def loss(self, loss, bench):
-    teacher = bench.teacher("", 2.0)
+    teacher = bench.teacher({"tricks": {"dropout": {}}}, 2.0)
     return lambda logits, batch: loss(logits, batch) + (logits - teacher(batch.images)).square().mean()
 """
 SPEC = {"tricks": {"counted": {}}}

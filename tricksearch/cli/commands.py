@@ -114,8 +114,9 @@ def check_command(path: Path) -> None:
     on = [name for name, use in study.tricks.items() if use.use != "never"]
     lines = [
         f"{path}: nothing wrong found.",
-        f"data: {data.name}, {len(data.classes)} classes; {len(data.train)} training, {len(data.validation)} validation "
-        f"and {len(data.test)} test images of {' x '.join(str(side) for side in data.train.pixels.shape[1:])}",
+        f"data: {data.name}, {len(data.classes)} classes; "
+        f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images of "
+        f"{' x '.join(str(side) for side in data.train.pixels.shape[1:])}",
         f"net: {study.net.name}; {study.train.epochs} epochs",
         f"tricks: {', '.join(on)}",
         f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import datetime
 from pathlib import Path
 
 from rich.console import Group
@@ -37,6 +38,7 @@ class Progress:
         self._study, self._records, self._clock = study, list(records), time.monotonic()
         self.owned = True
         self._terminal.log_to(self._folder / "run.log")
+        _log(f"study {study.name}: {len(records)} of {study.search.trials} trials are stored; {workers}")
         if self._quiet:
             return
         console = self._terminal.console
@@ -44,7 +46,8 @@ class Progress:
         console.print(f"Study [bold]{study.name}[/]: {total} trials on {workers}; log in {self._folder / 'run.log'}")
         if records:
             console.print(
-                f"{text.count(len(records), 'record')} of an earlier run kept; {max(0, total - len(records))} trials to go"
+                f"{text.count(len(records), 'record')} of an earlier run kept, "
+                f"{max(0, total - len(records))} trials to go"
             )
         if console.is_terminal and len(records) < total:
             self._live = Live(self, console=console, refresh_per_second=2, transient=True)
@@ -59,6 +62,7 @@ class Progress:
         self._running.pop(record.trial, None)
         self._records.append(record)
         self._fresh += 1
+        _log(text.line(record, self._study.objectives))
         if not self._quiet and self._live is None:
             done = f"[{len(self._records)}/{self._study.search.trials}]"
             self._terminal.console.print(
@@ -94,3 +98,8 @@ class Progress:
             return "time left not known yet"
         each = (time.monotonic() - self._clock) / self._fresh
         return f"about {text.duration(each * left)} left"
+
+
+def _log(line: str) -> None:
+    # Standard output is the log while a run has the terminal.
+    print(datetime.now().astimezone().isoformat(timespec="seconds"), line, flush=True)

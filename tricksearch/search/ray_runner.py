@@ -6,7 +6,9 @@ import contextlib
 import json
 import logging
 import os
+import signal
 import tempfile
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -199,6 +201,7 @@ def _ray(address: str | None, threads: int, gpus: int, workers: int | None) -> I
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
+    on_term = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(**options)
     except Exception as error:
@@ -209,6 +212,8 @@ def _ray(address: str | None, threads: int, gpus: int, workers: int | None) -> I
             place="--address",
             remedy="start one with 'ray start --head'",
         ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_term)  # Ray puts a handler of its own there, which ends the process at once
     try:
         yield
     finally:
