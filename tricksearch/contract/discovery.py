@@ -109,10 +109,9 @@ def _import(
         raise
     except (Exception, SystemExit) as error:
         lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == place]
+        where = f" (line {lines[-1]})" if lines else ""
         raise InputError(
-            f"the plugin does not import: {type(error).__name__}: {error}",
-            place=f"{place}, line {lines[-1]}" if lines else place,
-            remedy=remedy,
+            f"the plugin does not import: {type(error).__name__}: {error}{where}", place=place, remedy=remedy
         ) from error
 
 

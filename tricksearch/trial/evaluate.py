@@ -39,8 +39,8 @@ def evaluate(
 def scores(guesses: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], num_classes: int) -> Scores:
     """Scores of guessed classes (N,) against labels (N,). A class that is neither guessed nor there has F1 0.
 
-    >>> scores(np.array([0, 1, 1, 1]), np.array([0, 1, 1, 0]), 2)
-    Scores(accuracy=75.0, f1=73.33333333333333, n=4)
+    >>> scores(np.array([0, 1, 1, 1]), np.array([0, 1, 0, 0]), num_classes=4)
+    Scores(accuracy=50.0, f1=25.0, n=4)
     """
     right = np.bincount(labels[guesses == labels], minlength=num_classes)
     both = np.bincount(labels, minlength=num_classes) + np.bincount(guesses, minlength=num_classes)
