@@ -44,10 +44,18 @@ class Run:
             time.sleep(0.05)
         family = psutil.Process(self.process.pid).children(recursive=True)
         self.workers = [child for child in family if "Trainable" in " ".join(child.cmdline())]
+        self.servers = {address for process in family for address in listening(process)}
 
     def end(self, timeout=120):
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
+
+
+def listening(process):
+    try:
+        return {each.laddr.ip for each in process.net_connections(kind="tcp") if each.status == psutil.CONN_LISTEN}
+    except psutil.Error:  # it has ended meanwhile
+        return set()
 
 
 def rows(store):
@@ -78,6 +86,8 @@ def test_interrupt_kill_and_terminate_lose_nothing_and_repeat_nothing(tmp_path, 
     second.process.send_signal(signal.SIGKILL)
     second.process.wait()
     after_kill = rows(second.store)
+    assert second.servers
+    assert {address.removeprefix("::ffff:") for address in second.servers} == {"127.0.0.1"}
     assert second.workers
     _, alive = psutil.wait_procs(second.workers, timeout=60)
     assert not alive, "workers go on training after their driver was killed"

@@ -97,7 +97,7 @@
   }
   function showFilter() {
     const shown = col.trial.reduce((sum, _, i) => sum + passes(i), 0);
-    $("shown").textContent = state.filter.size ? `${number(shown, 0)} of ${number(count, 0)} trials match; the chart dims the others, the table leaves them out.` : "Every trial is shown.";
+    $("shown").textContent = state.filter.size ? `${number(shown, 0)} of ${number(count, 0)} trials match; the chart dims the others, the table leaves them out.` : "No filter is set.";
     $("reset").hidden = state.filter.size === 0;
   }
 
@@ -162,8 +162,20 @@
       font: { size: 11, color: css("--baseline") },
     }];
   }
+  // A recipe that collapsed would press all others into a line: the first view may leave such points out, and says so.
+  const near = (() => {
+    const ys = data.plotted.map((i) => col[data.y][i]);
+    const kept = data.front.concat(plotted.has(data.baseline) ? [data.baseline] : []).map((i) => col[data.y][i]);
+    const [low, high] = [Math.min(...kept), Math.max(...kept)];
+    const room = Math.max(high - low, 1e-9 + 0.01 * Math.abs(high));
+    const range = measure[data.y].maximize
+      ? [low - 0.75 * room, Math.max(...ys) + 0.25 * room] : [Math.min(...ys) - 0.25 * room, high + 0.75 * room];
+    const outside = ys.filter((y) => y < range[0] || y > range[1]).length;
+    return { range, outside, useful: outside > 0 && Math.max(...ys) - Math.min(...ys) > 2 * (range[1] - range[0]) };
+  })();
   function drawChart() {
     if (!data.plotted.length) return;
+    const close = near.useful && $("near").checked;
     const style = getComputedStyle(document.documentElement);
     const css = (name) => style.getPropertyValue(name).trim();
     const axis = { gridcolor: css("--grid"), linecolor: css("--rule"), zeroline: false, ticks: "outside", tickcolor: css("--rule"), automargin: true };
@@ -171,8 +183,8 @@
       margin: { l: 56, r: 12, t: 34, b: 48 }, paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
       font: { family: getComputedStyle(document.body).fontFamily, size: 12, color: css("--ink") },
       xaxis: { ...axis, title: { text: axisTitle(data.x) }, type: $("log").checked ? "log" : "linear" },
-      yaxis: { ...axis, title: { text: axisTitle(data.y) } },
-      shapes: guides(css), annotations: labels(css), modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--rule"), activecolor: css("--quiet") }, hovermode: "closest", hoverdistance: 12, dragmode: "zoom", uirevision: String($("log").checked),
+      yaxis: { ...axis, title: { text: axisTitle(data.y) }, ...(close ? { range: [...near.range] } : { autorange: true }) },
+      shapes: guides(css), annotations: labels(css), modebar: { bgcolor: "rgba(0,0,0,0)", color: css("--rule"), activecolor: css("--quiet") }, hovermode: "closest", hoverdistance: 12, dragmode: "zoom", uirevision: `${$("log").checked} ${close}`,
       legend: { orientation: "h", x: 0, y: 1.01, yanchor: "bottom", itemclick: false, itemdoubleclick: false },
     };
     const config = { displaylogo: false, displayModeBar: innerWidth > 600, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]], doubleClick: "reset" };
@@ -204,6 +216,10 @@
     $("log").parentElement.hidden = empty;
     if (empty) return;
     $("log").addEventListener("change", drawChart);
+    $("near").parentElement.hidden = !near.useful;
+    $("near").checked = near.useful;
+    $("near").nextElementSibling.textContent = `leave out ${near.outside} far off`;
+    $("near").addEventListener("change", drawChart);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", drawChart);
     drawChart().then((chart) => {
       const at = (event) => event.points[0].customdata;

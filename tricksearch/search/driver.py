@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Protocol
 
@@ -46,6 +47,9 @@ def run_study(
                 if loop.left and local:
                     _run_here(loop)
                 elif loop.left:
+                    if not address:
+                        # Named for other systems, and read when Ray is imported: its servers keep to the loopback address.
+                        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
                     from tricksearch.search.ray_runner import run_on_ray
 
                     run_on_ray(loop, workers or study.search.workers, address)
