@@ -58,11 +58,39 @@ def test_the_view_of_a_small_study() -> None:
 
 def test_other_objectives_have_their_own_direction() -> None:
     records = [_record(0, 90.0, 1.0, params=10), _record(1, 90.0, 2.0, params=5), _record(2, 95.0, 3.0, params=20)]
-    seen = view(records, ["params", "accuracy", "latency_ms"])
+    seen = view(records, ["params", "accuracy"])
     assert (seen.y, seen.x) == ("params", "accuracy")
     assert seen.front == [1, 2]
     assert answer(seen) == "No recipes are better than the baseline on both parameters and top-1 accuracy."
-    assert view(records, ["latency_ms"]).x == "accuracy"
+    assert view(records, ["latency_ms"]).objectives == ("latency_ms", "accuracy")
+
+
+def test_front_knee_and_better_are_over_all_objectives() -> None:
+    three = (*BOTH, "params")
+    records = [
+        _record(0, 90.0, 1.0, params=10),
+        _record(1, 92.0, 0.9, params=20),  # better on the two that are drawn alone
+        _record(2, 91.0, 0.95, params=9),
+        _record(3, 89.0, 1.2, params=1),  # on the front for its size
+        _record(4, 89.0, 1.3, params=1),
+        _record(5, 99.0, 0.1),  # its size was not measured
+    ]
+    seen = view(records, three)
+    assert (seen.y, seen.x, seen.plotted) == ("accuracy", "latency_ms", [0, 1, 2, 3, 4])
+    assert (seen.front, seen.knee, seen.better) == ([1, 2, 3], 2, [2])
+    assert answer(seen) == (
+        "1 recipe is better than the baseline on all 3 objectives: top-1 accuracy; latency, median; parameters."
+    )
+    assert "accuracy overlaps the baseline's" in certainty(view(records, ("params", "latency_ms", "accuracy")))
+
+
+@pytest.mark.parametrize("objectives", [("accuracy", "latency_ms"), ("accuracy", "latency_ms", "params", "f1")])
+def test_the_report_and_the_tables_agree(objectives) -> None:
+    outputs = pytest.importorskip("tricksearch.search.outputs")
+    records = make_records()
+    seen = view(records, objectives)
+    assert {records[i].trial for i in seen.front} == {each.trial for each in outputs.front_of(records, objectives)}
+    assert records[seen.knee].trial == outputs.best_of(records, objectives).trial
 
 
 def test_an_objective_that_is_no_measure_is_refused() -> None:

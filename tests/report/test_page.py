@@ -212,6 +212,22 @@ def test_the_chart_marks_front_knee_and_baseline(opened) -> None:
     assert opened.execute_script("return document.getElementById('chart')._fullLayout.xaxis.type") == "log"
 
 
+def test_three_objectives_mark_the_front_without_a_line(browser, tmp_path: Path) -> None:
+    three = ["accuracy", "latency_ms", "params"]
+    seen, path = view(make_records(), three), tmp_path / "report.html"
+    assert len(seen.front) > len(SEEN.front)
+    write_report(make_records(), make_study(objectives=three), path)
+    for opened in _open(browser, path):
+        drawn = opened.execute_script("return document.getElementById('chart').data")
+        assert "lines" not in [each["mode"] for each in drawn]
+        (front,) = [each for each in drawn if each["name"] == "on the front over 3 objectives"]
+        assert front["customdata"] == sorted(set(seen.front) - {seen.baseline})
+        assert "objectives: top-1 accuracy; latency, median; parameters" in _text(opened, "h1")
+        knee = seen.records[seen.knee]
+        assert f"parameters {knee.params:,}" in _text(opened, "header")
+        assert f"parameters {knee.params:,}" in _text(opened, "#panel-yaml")
+
+
 @pytest.mark.parametrize("records", [[], [make_records()[7]]], ids=["none", "all failed"])
 def test_a_study_without_a_finished_trial_still_has_a_page(browser, tmp_path: Path, records) -> None:
     write_report(records, make_study(), tmp_path / "report.html")

@@ -144,4 +144,17 @@ def test_a_lost_worker_costs_one_trial_and_is_recorded(tmp_path, make_study):
     recorded = rows(run.store)
     assert len(recorded) == 2  # the space has two recipes: with the trick and without
     assert "the worker was lost" in recorded[1][2]
+    assert "died" in recorded[1][2]  # Ray's own words
     assert "failed" in out
+
+
+def test_a_worker_that_cannot_go_on_ends_the_run(tmp_path, make_study):
+    full = WORKER_KILLER.replace("os.kill(os.getpid(), signal.SIGKILL)", "raise OSError(28, 'No space left')")
+    (tmp_path / "own_tricks" / "killer.py").write_text(full)
+    make_study(**STUDY | {"tricks": ["killer"], "search": {"trials": 5, "workers": 1}})
+    run = Run(tmp_path, tmp_path / "study.yaml")
+    code, _, err = run.end(timeout=300)
+    assert code == 2
+    assert "the disk is full" in err
+    assert "Traceback" not in err
+    assert len(rows(run.store)) == 1  # the baseline, which had finished, is kept

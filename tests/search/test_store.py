@@ -6,7 +6,7 @@ import sqlalchemy
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tricksearch.contract import InputError
+from tricksearch.contract import InputError, discover
 from tricksearch.search.folder import held_folder, open_store, read_store
 from tricksearch.search.store import Store
 from tricksearch.trial.recipe import Recipe
@@ -79,24 +79,40 @@ def test_a_full_disk_is_said_and_loses_nothing(tmp_path, make_record):
     assert kept[0].trial == 0
 
 
+def opened(folder, study):
+    return open_store(folder, study, discover(study.plugins))
+
+
+def test_a_trick_whose_source_changed_is_another_study(tmp_path, make_study):
+    """A rename of what stands in the file would do; here it is a comment."""
+    study = make_study()
+    (tmp_path / "run").mkdir()
+    opened(tmp_path / "run", study).close()
+    opened(tmp_path / "run", study).close()
+    trick = next(tmp_path.glob("own_tricks/solo.py"))
+    trick.write_text(trick.read_text() + "# changed\n")
+    with pytest.raises(InputError, match="the source of 'solo' is another"):
+        opened(tmp_path / "run", study)
+
+
 def fill(store, make_record):
     for trial in range(1, 50):
         store.add(make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000))
 
 
 def test_a_folder_with_another_study_is_refused_and_unchanged(tmp_path, make_study):
-    open_store(tmp_path, make_study(train={"epochs": 12})).close()
+    opened(tmp_path, make_study(train={"epochs": 12})).close()
     before = sqlite3.connect(tmp_path / "store.db").execute("select value from facts where name = 'study'").fetchone()
     with pytest.raises(InputError, match=r"train\.epochs is 12 there and 20 here"):
-        open_store(tmp_path, make_study(train={"epochs": 20}))
+        opened(tmp_path, make_study(train={"epochs": 20}))
     after = sqlite3.connect(tmp_path / "store.db").execute("select value from facts where name = 'study'").fetchone()
     assert before == after
     assert json.loads(after[0])["train"]["epochs"] == 12
 
 
 def test_more_trials_are_the_same_study(tmp_path, make_study):
-    open_store(tmp_path, make_study(search={"trials": 10})).close()
-    open_store(tmp_path, make_study(search={"trials": 20})).close()
+    opened(tmp_path, make_study(search={"trials": 10})).close()
+    opened(tmp_path, make_study(search={"trials": 20})).close()
 
 
 def test_a_folder_is_held_by_one_run(tmp_path):

@@ -132,6 +132,8 @@ def trial(scratch: Path, tmp_path: Path) -> Callable[..., Record]:
     """Run a trial of a tiny recipe; an error comes out as its record says."""
 
     def run(seed: int = 0, reraise: bool = False, **keys) -> Record:
-        return run_trial(tiny_recipe(**keys), seed, teachers=tmp_path / "teachers", reraise=reraise)
+        return run_trial(
+            tiny_recipe(**keys), seed, teachers=tmp_path / "teachers", reraise=(Exception,) if reraise else ()
+        )
 
     return run

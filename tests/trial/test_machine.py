@@ -1,12 +1,17 @@
 """The machine's lock, between real processes: one stopwatch alone, or any number of trainers."""
 
 import json
+import os
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import pytest
 
+from tricksearch.contract import InputError
+from tricksearch.trial import machine
 from tricksearch.trial.machine import Machine
 
 # Each process writes what it held, and when, by the clock that all processes of a machine share.
@@ -156,3 +161,69 @@ def test_an_error_inside_gives_the_machine_back(tmp_path):
         pass
     mine.close()
     other.close()
+
+
+GATE, FLOOR = "tricksearch-machine-gate.lock", "tricksearch-machine-floor.lock"
+OWN = f"tricksearch-machine-gate-{os.getuid()}.lock"
+
+
+def names(folder: Path) -> set[str]:
+    return {each.name for each in folder.iterdir()}
+
+
+def test_the_files_lie_in_one_place_whatever_the_temporary_folder(tmp_path, monkeypatch):
+    common, mine = tmp_path / "common", tmp_path / "mine"
+    common.mkdir(), mine.mkdir()
+    assert Path("/tmp") == machine.COMMON
+    monkeypatch.setattr(machine, "COMMON", common)
+    monkeypatch.setattr(tempfile, "tempdir", str(mine))
+    Machine().close()
+    assert (names(common), names(mine)) == ({GATE, FLOOR}, set())
+    monkeypatch.setattr(machine, "COMMON", tmp_path / "none")
+    Machine().close()
+    assert names(mine) == {GATE, FLOOR}
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])
+def test_what_is_no_regular_file_is_passed_by(tmp_path, make):
+    make(tmp_path / GATE)
+    subprocess.run([sys.executable, "-c", HEAD, str(tmp_path)], input=b"\n", check=True, timeout=60)  # a pipe may wait
+    assert names(tmp_path) == {GATE, OWN, FLOOR}
+
+
+def test_a_file_that_another_user_keeps_shut_is_passed_by(tmp_path, monkeypatch):
+    real = os.open
+    (tmp_path / GATE).touch()
+
+    def shut(path, *more):
+        if Path(path).name == GATE:
+            raise PermissionError(13, "Permission denied")
+        return real(path, *more)
+
+    monkeypatch.setattr(os, "open", shut)
+    mine, other = Machine(tmp_path), Machine(tmp_path)
+    assert names(tmp_path) == {GATE, OWN, FLOOR}
+    with mine.alone(), pytest.raises(BlockingIOError):
+        machine.fcntl.flock(other._gate, machine.fcntl.LOCK_EX | machine.fcntl.LOCK_NB)
+    mine.close()
+    other.close()
+
+
+def test_a_file_that_another_user_makes_at_the_same_moment_is_shared(tmp_path, monkeypatch):
+    """With fs.protected_regular the kernel refuses O_CREAT for another user's file, and nothing else."""
+    real = os.open
+
+    def protected(path, flags, *more):
+        if flags & os.O_CREAT:
+            os.close(real(path, os.O_CREAT | os.O_WRONLY))
+            raise PermissionError(13, "Permission denied")
+        return real(path, flags, *more)
+
+    monkeypatch.setattr(os, "open", protected)
+    Machine(tmp_path).close()
+    assert names(tmp_path) == {GATE, FLOOR}
+
+
+def test_no_place_for_a_lock_is_an_error_that_names_it(tmp_path):
+    with pytest.raises(InputError, match=f"{OWN}: the lock file cannot be used: No such file"):
+        Machine(tmp_path / "none")

@@ -154,15 +154,21 @@ def test_an_error_in_any_hook_is_told(hook, run_with):
     assert (record.status, record.reason) == ("failed", f"ValueError: in {hook}")
 
 
-def test_bad_input_is_told_and_with_reraise_raised(trial):
-    record = trial(data={"name": "digit"})
-    assert (record.status, record.reason) == (
-        "failed",
-        "data.name: there is no data set 'digit'. Did you mean 'digits'?",
-    )
-
+def test_what_no_trial_could_run_without_is_no_record(trial, run_with, scratch):
+    """Recorded as failures, they would use up a whole study."""
     with pytest.raises(InputError, match="Did you mean 'digits'"):
-        trial(data={"name": "digit"}, reraise=True)
+        trial(data={"name": "digit"})
+    with pytest.raises(InputError, match="the disk is full"):
+        run_with("def loss(self, loss, bench):\n    raise OSError(28, 'No space left on device')\n")
+    assert not leftovers(scratch)
+
+
+def test_bad_input_of_one_recipe_is_its_failure(trial):
+    record = trial(net={"name": "resnet_small", "stem": "small"})
+    assert record.status == "failed"
+    assert "has a small stem already" in record.reason
+    with pytest.raises(InputError, match="small stem"):
+        trial(net={"name": "resnet_small", "stem": "small"}, reraise=True)
 
 
 def test_an_interrupt_passes_through(run_with, scratch):

@@ -43,10 +43,16 @@ def _options(
 def run(
     study: STUDY,
     out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/<study name>")] = None,
-    trials: Annotated[int | None, typer.Option(min=1, help="Trials in all, an earlier run's included.")] = None,
-    seed: Annotated[int | None, typer.Option(min=0, help="Seed of the search and of its trials.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(min=1, max=1_000_000, help="Trials in all, an earlier run's included.")
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, max=2**32 - 1, help="Seed of the search and of its trials.")
+    ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.", show_default="as many as fit")] = None,
-    address: Annotated[str | None, typer.Option(help="Address of a Ray cluster to join.")] = None,
+    address: Annotated[
+        str | None, typer.Option(help="A Ray cluster; its nodes see the study under the same paths.")
+    ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
     ] = False,
@@ -93,7 +99,7 @@ def check(study: STUDY) -> None:
 def trial(
     recipe: Annotated[Path, typer.Argument(metavar="RECIPE", help="A recipe file (YAML).", show_default=False)],
     seed: Annotated[
-        int | None, typer.Option(min=0, help="The trial's seed.", show_default="the recipe's, or 0")
+        int | None, typer.Option(min=0, max=2**32 - 1, help="The trial's seed.", show_default="the recipe's, or 0")
     ] = None,
 ) -> None:
     """Run one trial in this process, without Ray, and print what was measured."""
@@ -129,12 +135,8 @@ def main(arguments: list[str] | None = None) -> None:
         error.show(file=error_out)  # type: ignore[attr-defined]
         code = 2
     except (KeyboardInterrupt, typer.Abort):
-        code = _say(
-            error_out,
-            "Interrupted. What has finished is stored; the same command goes on from there.",
-            130,
-            debug,
-        )
+        stored = " What has finished is stored; the same command goes on from there." if "run" in given else ""
+        code = _say(error_out, f"Interrupted.{stored}", INTERRUPTED, debug)
     except typer.Exit as error:
         code = error.exit_code
     except OSError as error:

@@ -16,6 +16,7 @@ from tricksearch.cli import text
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError, nearest
 from tricksearch.trial.record import MEASURES, Record, machine_line
+from tricksearch.trial.settings import DataSettings
 
 
 def run_command(
@@ -43,6 +44,7 @@ def run_command(
     changed = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
     study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
     folder = out or Path("runs") / study.name
+    _load_data(study.data, terminal, quiet)
     progress = Progress(terminal, folder, quiet)
     try:
         records = run_study(study, folder, progress, workers=workers, address=address, local=local)
@@ -80,6 +82,7 @@ def report_command(folder: Path) -> None:
 def tricks_command(name: str | None, folders: list[Path]) -> None:
     """List the tricks, or show one."""
     from tricksearch.contract import card, discover, stages
+    from tricksearch.trial.document import unavailable
 
     registry = discover(folders)
     console = Console(highlight=False)
@@ -92,7 +95,7 @@ def tricks_command(name: str | None, folders: list[Path]) -> None:
     for heading in ("trick", "claims", "changes", "what it does"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "trick")
     for each, trick in registry.items():
-        absent = trick.unavailable()
+        absent = unavailable(each, registry)
         does = card(trick).does + (f" [not available here: {absent}]" if absent else "")
         table.add_row(each, trick.claims or "-", ", ".join(stages(trick)), Text(does))
     console.print(table)
@@ -108,6 +111,7 @@ def check_command(path: Path) -> None:
     from tricksearch.trial.run import cached_data
 
     study = load_study(path)
+    _load_data(study.data, terminal)
     registry = check_study(study)
     data = cached_data(study.data)
     size = Space.of(study, registry).size()
@@ -121,8 +125,7 @@ def check_command(path: Path) -> None:
         f"tricks: {', '.join(on)}",
         f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",
     ]
-    absent = [(name, reason) for name, trick in registry.items() if (reason := trick.unavailable())]
-    lines += [f"left out: {name}, {reason}" for name, reason in absent]
+    lines += [f"left out: {name}, {reason}" for name, reason in study.left_out.items()]
     for each in lines:
         terminal.console.print(each, markup=False)
 
@@ -136,12 +139,13 @@ def trial_command(path: Path, seed: int | None) -> None:
     from tricksearch.trial.run import run_trial
 
     recipe, own_seed = load_recipe(path)
+    _load_data(recipe.data, terminal)
     record = run_trial(
         recipe,
         own_seed if seed is None else seed,
-        teachers=Path("runs") / "teachers",
+        teachers=Path("runs") / ".teachers",
         note=lambda stage: console.print(f"{stage} ...", style="dim"),
-        reraise=debug,
+        reraise=(Exception,) if debug else (InputError,),
     )
     if not record.finished:
         raise RuntimeError(f"the trial {record.status}: {record.reason}")
@@ -161,6 +165,7 @@ def doctor_command() -> None:
     import tempfile
 
     from tricksearch.contract import discover
+    from tricksearch.trial.document import unavailable
     from tricksearch.trial.hardware import hardware, versions
     from tricksearch.trial.precision import choose_precision
     from tricksearch.trial.settings import TrainSettings
@@ -178,8 +183,9 @@ def doctor_command() -> None:
                   f"{shutil.disk_usage(tempfile.gettempdir()).free / 2**30:.1f} GiB for scratch files")  # fmt: skip
     console.print(table)
     missing = [package for package, version in found.items() if version == "absent"]
-    for name, trick in discover().items():
-        if reason := trick.unavailable():
+    registry = discover()
+    for name in registry:
+        if reason := unavailable(name, registry):
             console.print(f"left out of searches here: {name}, {reason}", markup=False)
     if missing:
         console.print(f"missing: {', '.join(missing)}; install with: pip install {' '.join(missing)}", markup=False)
@@ -216,6 +222,19 @@ def _show_trick(console: Console, trick: Any) -> None:
     console.print(table)
 
 
+def _load_data(settings: DataSettings, terminal: Terminal | None, quiet: bool = False) -> None:
+    """Load the data while its progress can be seen; what follows finds it in memory."""
+    from tricksearch.trial.run import cached_data
+
+    if terminal is None:
+        cached_data(settings, print)
+    elif quiet:
+        cached_data(settings)
+    else:
+        with terminal.shown():
+            cached_data(settings, lambda line: terminal.console.print(line, markup=False))
+
+
 def _write_report(folder: Path) -> Path:
     from tricksearch.report.page import write_report
     from tricksearch.search.folder import read_store
@@ -227,11 +246,10 @@ def _write_report(folder: Path) -> Path:
         study = dict(store.fact("study") or {})
     finally:
         store.close()
-    measured = next((record for record in records if record.hardware), None)
-    study |= {
-        "hardware": measured.hardware if measured else {},
-        "versions": measured.versions if measured else {},
-    }
+    machines = list(dict.fromkeys(machine_line(record.hardware) for record in records if record.hardware))
+    if len(machines) > 1:
+        machines = [f"{len(machines)} different machines, whose latencies do not compare: {'; '.join(machines)}"]
+    study |= {"hardware": {"cpu": "".join(machines)}}
     write_report(records, study, folder / REPORT)
     return folder / REPORT
 
@@ -246,6 +264,8 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path) -> 
     console.print(
         f"{len(records)} trials recorded, {failed} of them failed; {images} validation images each; one run each."
     )
+    if len(records) < study.search.trials:
+        console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
     if not front:
         return
     rows = [*([baseline] if baseline and baseline not in front else []), *front]

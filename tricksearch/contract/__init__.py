@@ -1,7 +1,7 @@
 """What the author of a trick sees: the Trick, its domains, the things that hooks take, and the errors."""
 
 from tricksearch.contract.card import Card, card
-from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file
+from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file, source_hash
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
 from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
 from tricksearch.contract.things import (
@@ -68,6 +68,7 @@ __all__ = [
     "in_order",
     "nearest",
     "source_file",
+    "source_hash",
     "stages",
     "trick_name",
 ]

@@ -50,6 +50,11 @@ def source_file(trick: type[Trick]) -> Path:
     return Path(inspect.getfile(trick))
 
 
+def source_hash(trick: type[Trick]) -> str:
+    """A hash of the file that defines a trick: what was measured with one source does not hold for another."""
+    return hashlib.sha256(source_file(trick).read_bytes()).hexdigest()[:16]
+
+
 def _built_in() -> Iterator[Callable[[], type[Trick]]]:
     package = importlib.import_module(BUILT_IN)
     for module in pkgutil.iter_modules(package.__path__):

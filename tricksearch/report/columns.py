@@ -35,27 +35,38 @@ class View:
     """What the page answers, computed once: every entry is a record's place in `records`."""
 
     records: Sequence[Record]
-    y: str  # the first objective's measure
-    x: str  # the second's
-    plotted: list[int]  # finished, and both objectives measured
-    front: list[int]  # from small to large x
+    objectives: tuple[str, ...]  # two or more measures, of which the first two are drawn
+    plotted: list[int]  # finished, and every objective measured
+    front: list[int]  # over all objectives, from small to large x
     knee: int | None
     baseline: int | None
-    better: list[int]  # better than the baseline on both objectives
+    better: list[int]  # better than the baseline on every objective
+
+    @property
+    def y(self) -> str:
+        """The measure that is drawn upwards."""
+        return self.objectives[0]
+
+    @property
+    def x(self) -> str:
+        """The measure that is drawn to the right."""
+        return self.objectives[1]
 
 
 def view(records: Sequence[Record], objectives: Sequence[str]) -> View:
-    """The front, the knee and what beats the baseline.
+    """The front, the knee and what beats the baseline, over all objectives.
 
     Raises InputError for an objective that is no measure.
     """
     for name in objectives:
         if name not in MEASURES:
             raise InputError(f"'{name}' is not a measure", place="objectives", remedy=nearest(name, MEASURES))
-    y, x = [*objectives, *(name for name in DEFAULT_OBJECTIVES if name not in objectives)][:2]
-    maximize = (MEASURES[y].maximize, MEASURES[x].maximize)
-    plotted = [i for i, each in enumerate(records) if each.finished and None not in (_of(each, y), _of(each, x))]
-    points = [(float(_of(records[i], y)), float(_of(records[i], x))) for i in plotted]
+    others = [name for name in DEFAULT_OBJECTIVES if name not in objectives]
+    names = (*objectives, *others[: max(0, 2 - len(objectives))])
+    maximize = [MEASURES[name].maximize for name in names]
+    rows = [[_of(each, name) for name in names] for each in records]
+    plotted = [i for i, each in enumerate(records) if each.finished and None not in rows[i]]
+    points = [[float(value) for value in rows[i]] for i in plotted]
     members = sorted(front(points, maximize), key=lambda at: (points[at][1], points[at][0]))
     baseline = next((i for i, each in enumerate(records) if each.phase == "baseline"), None)
     better: list[int] = []
@@ -68,8 +79,7 @@ def view(records: Sequence[Record], objectives: Sequence[str]) -> View:
         ]
     return View(
         records,
-        y,
-        x,
+        names,
         plotted,
         front=[plotted[at] for at in members],
         knee=plotted[knee(points, maximize)] if points else None,
@@ -116,6 +126,7 @@ def embedded(seen: View, study: Mapping[str, Any]) -> dict[str, Any]:
         "study": " ".join(str(study.get("name", "")).split()),
         "y": seen.y,
         "x": seen.x,
+        "objectives": list(seen.objectives),
         "measures": [{"key": key, **asdict(measure)} for key, measure in MEASURES.items()],
         "columns": columns,
         "base": base,

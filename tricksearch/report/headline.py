@@ -26,17 +26,20 @@ def answer(seen: View) -> str:
     count = len(seen.better)
     number = f"{count:,}" if count else "No"
     verb = "recipe is" if count == 1 else "recipes are"
-    if (seen.y, seen.x) == ("accuracy", "latency_ms"):
+    if seen.objectives == ("accuracy", "latency_ms"):
         return f"{number} {verb} both more accurate and faster than the baseline."
-    both = f"{MEASURES[seen.y].title} and {MEASURES[seen.x].title}"
-    return f"{number} {verb} better than the baseline on both {both}."
+    titles = [MEASURES[name].title for name in seen.objectives]
+    if len(titles) == 2:
+        return f"{number} {verb} better than the baseline on both {titles[0]} and {titles[1]}."
+    # Some titles hold a comma.
+    return f"{number} {verb} better than the baseline on all {len(titles)} objectives: {'; '.join(titles)}."
 
 
 def certainty(seen: View) -> str:
     """Whether those that beat the baseline stand clear of its interval; empty if none beats it."""
     at = seen.baseline
     start = accuracy_interval(seen.records[at]) if at is not None else None
-    if start is None or not seen.better or "accuracy" not in (seen.y, seen.x):
+    if start is None or not seen.better or "accuracy" not in seen.objectives:
         return ""
     clear = 0
     for i in seen.better:

@@ -49,7 +49,7 @@
   const recipeText = (i) => (i === data.baseline ? "the baseline" : difference(i).join(", ") || "as the baseline");
   const recipeYaml = (i) => {
     const heading = [`# Trial ${col.trial[i]} of the study ${data.study}, seed ${col.seed[i]}, ${col.status[i].replaceAll("_", " ")}`];
-    if (plotted.has(i)) heading.push(`# ${[data.y, data.x].map((key) => `${measure[key].title} ${withUnit(key, col[key][i])}`).join(", ")}`);
+    if (plotted.has(i)) heading.push(`# ${data.objectives.map((key) => `${measure[key].title} ${withUnit(key, col[key][i])}`).join(", ")}`);
     const tricks = [...tricksOf(i)].map(([name, fields]) =>
       `  ${name}:${fields.length ? "" : " {}"}\n${fields.map(([field, value]) => `    ${field}: ${value}\n`).join("")}`);
     return `${heading.join("\n")}\n${data.bases[data.base[i]]}tricks:${tricks.length ? "" : " {}"}\n${tricks.join("")}`;
@@ -114,15 +114,16 @@
     const ring = { hoverinfo: "skip" };
     const normal = data.plotted.filter((i) => i !== data.baseline);
     const kept = normal.filter(passes);
+    const two = data.objectives.length === 2; // with more, a line through the front would zigzag and bound nothing
     const front = {
       type: "scatter", hoverinfo: "skip", ...at(data.front), mode: "lines", showlegend: false,
       line: { color: css("--front"), width: 1.5, shape: measure[data.x].maximize ? "vh" : "hv" },
     };
     const list = [
       points(normal.filter((i) => !passes(i)), "", { size: 6, color: css("--other"), opacity: 0.15 }, { hoverinfo: "skip", showlegend: false }),
-      front,
+      ...(two ? [front] : []),
       points(kept.filter((i) => !onFront.has(i)), "recipe", { size: 7, color: css("--other"), opacity: data.plotted.length > 2000 ? 0.4 : 0.75 }),
-      points(kept.filter((i) => onFront.has(i)), "on the front", { size: 9, color: css("--front") }),
+      points(kept.filter((i) => onFront.has(i)), two ? "on the front" : `on the front over ${data.objectives.length} objectives`, { size: 9, color: css("--front") }),
     ];
     if (data.knee !== null) {
       list.push(points([data.knee], "knee", { size: 18, symbol: "circle-open", color: css("--front"), line: { width: 2 } }, ring));
@@ -200,7 +201,7 @@
     }
     const latency = [["median", "latency_ms"], ["p95", "latency_p95_ms"]].filter(([, key]) => col[key][i] !== null);
     if (latency.length) box.append(make("div", `latency ${latency.map(([word, key]) => `${word} ${withUnit(key, col[key][i])}`).join(", ")}`));
-    for (const key of [data.y, data.x]) {
+    for (const key of data.objectives) {
       if (!["accuracy", "latency_ms", "latency_p95_ms"].includes(key)) box.append(make("div", `${measure[key].title} ${withUnit(key, col[key][i])}`));
     }
     box.hidden = false;

@@ -27,9 +27,9 @@ _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 def write_report(records: Sequence[Record], study: Mapping[str, Any], path: Path) -> None:
     """Write the page of a study's records to `path`, replacing an older one in one step.
 
-    `study` is the resolved study as plain JSON. Its first two objectives are drawn, the first upwards. The
-    baseline is the record whose phase is "baseline". Raises InputError for an objective that is no measure,
-    or where the file cannot be written.
+    `study` is the resolved study as plain JSON. Its first two objectives are drawn, the first upwards; front and knee
+    are those of all objectives. The baseline is the record whose phase is "baseline". Raises InputError for an
+    objective that is no measure, or where the file cannot be written.
     """
     text = render(records, study)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
@@ -75,7 +75,7 @@ def _knee(seen: View) -> str:
     if seen.knee is None:
         return ""
     record = seen.records[seen.knee]
-    values = ", ".join(_value(record, name) for name in (seen.y, seen.x))
+    values = ", ".join(_value(record, name) for name in seen.objectives)
     label = "the baseline" if seen.knee == seen.baseline else f"trial {record.trial}"
     button = f'<button type="button" class="link" data-record="{seen.knee}">{html.escape(label)}</button>'
     return f"<p>The knee of the front, its best compromise, is {button}: {html.escape(values)}.</p>"

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Protocol
 
-from tricksearch.contract import InputError, NotApplicable, Registry, discover
+from tricksearch.contract import InputError, NotApplicable, Registry, discover, source_file
 from tricksearch.search.folder import held_folder, open_store
 from tricksearch.search.loop import Loop, Observer, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
@@ -36,9 +36,9 @@ def run_study(
     With `local` the trials run one after another in this process, without Ray. Raises InputError before anything
     trains for what cannot work; an interrupt passes through when the tables have been written.
     """
-    registry = check_study(study)
+    registry = check_study(study, elsewhere=address is not None)
     with held_folder(folder):
-        store = open_store(folder, study)
+        store = open_store(folder, study, registry)
         try:
             write_resolved(folder, study)
             loop = Loop(study, registry, store, folder, observer)
@@ -48,7 +48,7 @@ def run_study(
                     _run_here(loop)
                 elif loop.left:
                     if not address:
-                        # Named for other systems, and read when Ray is imported: its servers keep to the loopback address.
+                        # Keeps Ray's servers on the loopback address, on Linux too; Ray reads it when imported.
                         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
                     from tricksearch.search.ray_runner import run_on_ray
 
@@ -61,18 +61,26 @@ def run_study(
             store.close()
 
 
-def check_study(study: Study) -> Registry:
-    """Load the data, build the net, and let each trick that acts on the net act on it once. Raises InputError."""
+def check_study(study: Study, elsewhere: bool = False) -> Registry:
+    """Load the data, build the net, and let each trick that acts on the net act on it once. Raises InputError.
+
+    With `elsewhere` the trials run on other machines, and a GPU need not be here.
+    """
     import tempfile
 
     from tricksearch.contract import build, hooks
     from tricksearch.trial.bench import Bench
     from tricksearch.trial.machine import Machine
     from tricksearch.trial.nets import build_net
+    from tricksearch.trial.precision import choose_device
     from tricksearch.trial.run import cached_data
 
     registry = discover(study.plugins)
+    if not elsewhere:
+        choose_device(study.train.device)
+    # On the CPU, so that this process takes nothing of a GPU that the workers need.
     base = study.base_recipe()
+    base = base.model_copy(update={"train": base.train.model_copy(update={"device": "cpu"})})
     data = cached_data(base.data)
     machine = Machine()
     try:
@@ -81,13 +89,16 @@ def check_study(study: Study) -> Registry:
             for name, use in study.tricks.items():
                 if use.use == "never" or "model" not in hooks(registry[name]):
                     continue
+                fixed = {field: value for field, value in use.fields.items() if not isinstance(value, list)}
+                net = build_net(base.net, bench.num_classes, bench.input_shape)
                 try:
-                    build(registry[name], {}).model(build_net(base.net, bench.num_classes, bench.input_shape), bench)
-                except NotApplicable as error:
+                    build(registry[name], fixed).model(net, bench)
+                except Exception as error:  # a plugin may raise anything
+                    why = str(error) if isinstance(error, NotApplicable) else f"{type(error).__name__}: {error}"
                     raise InputError(
-                        f"'{name}' cannot act on the net '{base.net.name}': {error}",
+                        f"'{name}' cannot act on the net '{base.net.name}': {why}",
                         place=f"tricks.{name}",
-                        remedy=f"take '{name}' out of the study, or choose another net",
+                        remedy=f"take '{name}' out, choose another net, or mend {source_file(registry[name])}",
                     ) from error
             build_net(base.net, bench.num_classes, bench.input_shape)
     finally:

@@ -11,7 +11,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tricksearch.contract import InputError
+from tricksearch.contract import InputError, Registry, source_hash
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 
@@ -58,14 +58,19 @@ def held_folder(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def open_store(folder: Path, study: Study) -> Store:
-    """The folder's store, proved to hold this study and no other. Raises InputError."""
+def open_store(folder: Path, study: Study, registry: Registry) -> Store:
+    """The folder's store, proved to hold this study, with these tricks, and no other. Raises InputError."""
     store = Store.at(folder / STORE)
     stored = store.fact("study")
+    sources = {name: source_hash(registry[name]) for name, use in study.tricks.items() if use.use != "never"}
     if stored is None:
+        store.put_fact("sources", sources)
         store.put_fact("study", json.loads(study.model_dump_json()))
         return store
+    changed = [name for name, mark in (store.fact("sources") or {}).items() if sources.get(name, mark) != mark]
     difference = study.difference(stored)
+    if not difference and changed:
+        difference = f"the source of '{changed[0]}' is another than that of the trials there"
     if difference:
         store.close()
         raise InputError(
@@ -73,6 +78,7 @@ def open_store(folder: Path, study: Study) -> Store:
             place=str(folder),
             remedy="give --out another folder, or set it back; nothing in the folder was changed",
         )
+    store.put_fact("study", json.loads(study.model_dump_json()))  # the size of the search may have changed
     return store
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from tricksearch.contract import Registry
+from tricksearch.contract import InputError, Registry
 from tricksearch.search.proposer import Proposer
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
@@ -34,11 +34,16 @@ class Job:
 
 
 def run_job(job: Job) -> Record:
-    """Run one trial in this process, in the folder where the study was started if this machine has it."""
+    """Run one trial in this process, in the folder where the study was started. Raises InputError without it."""
     from tricksearch.trial.run import run_trial
 
-    if Path(job.directory).is_dir():
+    try:
         os.chdir(job.directory)
+    except OSError as error:
+        raise InputError(
+            f"the folder where the study was started is not on the node '{socket.gethostname()}': {error}",
+            remedy="give every node the study's folder, data and plugins under the same paths",
+        ) from error
     return run_trial(
         Recipe.model_validate(job.recipe),
         job.seed,
@@ -109,7 +114,3 @@ class Loop:
         self.finish(
             Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)
         )
-
-    def records(self) -> Sequence[Record]:
-        """Every record of the study so far."""
-        return self._store.records()

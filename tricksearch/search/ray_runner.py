@@ -7,9 +7,11 @@ import json
 import logging
 import os
 import signal
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import InputError
@@ -44,13 +46,12 @@ class LoopSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._loop = loop
         self._jobs: dict[str, Job] = {}
-        self.failures: dict[str, Exception] = {}  # by Ray's trial id, filled by the callback
         self.error: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job, or FINISHED."""
         with self._kept():
-            job = self._loop.next()
+            job = None if self.error else self._loop.next()
             if job is not None:
                 self._jobs[trial_id] = job
                 return {"job": job.to_json()}
@@ -58,17 +59,21 @@ class LoopSearcher(Searcher):
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what the trial reported, or that its worker was lost."""
-        job = self._jobs.pop(trial_id, None)
-        if job is None or self.error is not None:
-            return
-        with self._kept():
-            if not error and result and "record" in result:
+        if error or not result:
+            return  # `_Failures` hears of it next, and knows the reason
+        if self._jobs.pop(trial_id, None) is not None:
+            with self._kept():
+                if "problem" in result:
+                    raise InputError(result["problem"])
                 self._loop.finish(Record.from_json(json.loads(result["record"])))
-                return
-            failure = self.failures.pop(trial_id, None)
-            text = " ".join(str(failure or "its worker process ended without a word").split())
-            memory = "OutOfMemory" in type(failure).__name__ or "memory usage threshold" in text
-            self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {text}"[:500])
+
+    def lost(self, trial_id: str, reason: str) -> None:
+        """Store that a trial's worker was lost."""
+        job = self._jobs.pop(trial_id, None)
+        if job is not None:
+            memory = "OutOfMemory" in reason or "memory usage threshold" in reason
+            with self._kept():
+                self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {reason}"[:500])
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
@@ -76,7 +81,7 @@ class LoopSearcher(Searcher):
         try:
             yield
         except Exception as error:
-            self.error = error
+            self.error = self.error or error
 
     def save(self, checkpoint_path: str) -> None:
         """Nothing to keep: the store is the truth."""
@@ -114,7 +119,7 @@ class _StopOnError(tune.Stopper):
 
 
 class _Failures(tune.Callback):
-    """Catches the error of a lost worker, which Ray does not show to a searcher."""
+    """Tells the searcher why a worker was lost, which Ray's call of the searcher itself leaves out."""
 
     def __init__(self, searcher: LoopSearcher) -> None:
         self._searcher = searcher
@@ -123,21 +128,31 @@ class _Failures(tune.Callback):
         return {}
 
     def on_trial_error(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
-        """Called before the searcher hears of the end of the trial."""
-        with contextlib.suppress(Exception):  # the reason is a courtesy; without it the trial is still recorded
-            self._searcher.failures[trial.trial_id] = trial.get_pickled_error() or RuntimeError("unknown")
+        """Called when the searcher has heard that there was an error."""
+        self._searcher.lost(trial.trial_id, _reason(trial))
+
+
+def _reason(trial: Trial) -> str:
+    """The end of the error that Ray wrote for the trial, in one line."""
+    text = ""
+    with contextlib.suppress(OSError, TypeError):  # where there is no such file the trial is still recorded
+        text = Path(trial.error_file).read_text(errors="replace")
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    start = max((at for at, line in enumerate(lines) if "Error" in line.split(":")[0]), default=0)
+    return " ".join(lines[start:]) or "its process ended without a word"
 
 
 def run_on_ray(
     loop: Loop, workers: int | None = None, address: str | None = None, worker: type[TrialWorker] = TrialWorker
 ) -> None:
     """Run the loop's trials. Raises InputError where no cluster answers at `address` or no worker can be placed."""
-    threads, gpus = _resources_of_a_trial(loop)
+    threads = loop.study.train.threads
     with (
-        _ray(address, threads, gpus, workers),
+        _ray(address, threads, workers),
         tempfile.TemporaryDirectory(prefix="tricksearch-ray-") as scratch,
     ):
-        workers = workers or _fitting(threads, gpus)
+        gpus = _gpus_of_a_trial(loop.study.train.device)
+        workers = min(workers or sys.maxsize, _fitting(threads, gpus))
         searcher = LoopSearcher(loop)
         tuner = tune.Tuner(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
@@ -161,36 +176,46 @@ def run_on_ray(
             raise searcher.error
 
 
-def _resources_of_a_trial(loop: Loop) -> tuple[int, int]:
-    import torch
-
-    train = loop.study.train
-    wants_gpu = train.device.startswith("cuda") or (train.device == "auto" and torch.cuda.is_available())
-    return train.threads, int(wants_gpu)
+def _gpus_of_a_trial(device: str) -> int:
+    if ":" in device:
+        raise InputError(
+            f"'{device}' names one GPU, and under Ray each trial is given one",
+            place="train.device",
+            remedy="write cuda, or use --local",
+        )
+    return int(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1))
 
 
 def _fitting(threads: int, gpus: int) -> int:
-    have = ray.cluster_resources()
-    fit = int(have.get("CPU", 0)) // threads
-    if gpus:
-        fit = min(fit, int(have.get("GPU", 0)) // gpus)
+    """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fit = sum(
+        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) // gpus if gpus else sys.maxsize)
+        for node in nodes
+    )
     if fit < 1:
+        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise InputError(
-            f"no worker fits: a trial takes {threads} CPU threads and {gpus} GPUs, the cluster has "
-            f"{have.get('CPU', 0):g} CPUs and {have.get('GPU', 0):g} GPUs",
+            f"no worker fits: a trial takes {threads} CPU threads and {gpus} GPUs, the nodes have {have}",
             remedy="lower train.threads, or set train.device to cpu",
         )
     return fit
 
 
 @contextlib.contextmanager
-def _ray(address: str | None, threads: int, gpus: int, workers: int | None) -> Iterator[None]:
+def _ray(address: str | None, threads: int, workers: int | None) -> Iterator[None]:
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
         "configure_logging": True,
     }
     if address:
+        if "://" in address:
+            raise InputError(
+                f"'{address}' is the address of a Ray client",
+                place="--address",
+                remedy="give host:port, or auto on a node",
+            )
         options["address"] = address
     else:
         # More workers than cores are the user's wish; Ray is told of as many CPUs as they need.

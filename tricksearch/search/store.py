@@ -1,4 +1,4 @@
-"""The store: the one truth of a study. Append-only; SQLite by default, any SQLAlchemy URL otherwise."""
+"""The store: the one truth of a study. Append-only, in one SQLite file."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -89,11 +87,6 @@ class Study(Settings):
     def base_recipe(self) -> Recipe:
         """The plain baseline. It has no trick at all, not even those that the study forces."""
         return self.recipe({})
-
-    def identity(self) -> str:
-        """A hash of what makes two records comparable: all but the name and the size of the search."""
-        text = json.dumps(_comparable(self.model_dump(mode="json")), sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def difference(self, other: Mapping[str, Any]) -> str | None:
         """The first difference that makes another study's JSON incomparable with this one, or None."""

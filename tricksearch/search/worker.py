@@ -7,6 +7,7 @@ from typing import Any
 
 from ray import tune
 
+from tricksearch.contract import InputError
 from tricksearch.search.loop import Job, run_job
 from tricksearch.trial.record import Record
 
@@ -28,7 +29,10 @@ class TrialWorker(tune.Trainable):
 
     def step(self) -> dict[str, Any]:
         """Run the whole trial."""
-        return {"record": json.dumps(self.run(Job(**self._job)).to_json()), "done": True}
+        try:
+            return {"record": json.dumps(self.run(Job(**self._job)).to_json()), "done": True}
+        except InputError as error:  # no trial can run here; the driver ends the run
+            return {"problem": str(error), "done": True}
 
     def run(self, job: Job) -> Record:
         """The trial itself."""

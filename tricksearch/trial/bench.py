@@ -109,7 +109,7 @@ class Bench:
         def fresh(folder: Path) -> Bench:
             return Bench(recipe, seed, self._registry, self._data, self.machine, folder, self._teachers)
 
-        net = teacher.shared(recipe, fresh, self._teachers, self.machine)
+        net = teacher.shared(recipe, self._registry, fresh, self._teachers, self.machine)
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
 

@@ -37,12 +37,14 @@ def evaluate(
 
 
 def scores(guesses: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], num_classes: int) -> Scores:
-    """Scores of guessed classes (N,) against labels (N,). A class that is neither guessed nor there has F1 0.
+    """Scores of guessed classes (N,) against labels (N,).
+
+    Macro F1 is the mean over the classes that are guessed or there, as in scikit-learn's `f1_score`.
 
     >>> scores(np.array([0, 1, 1, 1]), np.array([0, 1, 0, 0]), num_classes=4)
-    Scores(accuracy=50.0, f1=25.0, n=4)
+    Scores(accuracy=50.0, f1=50.0, n=4)
     """
     right = np.bincount(labels[guesses == labels], minlength=num_classes)
     both = np.bincount(labels, minlength=num_classes) + np.bincount(guesses, minlength=num_classes)
-    f1 = 2 * right / np.maximum(both, 1)
+    f1 = 2 * right[both > 0] / both[both > 0]
     return Scores(float((guesses == labels).mean() * 100), float(f1.mean() * 100), len(labels))

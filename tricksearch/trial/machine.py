@@ -2,25 +2,31 @@
 
 Two advisory file locks (flock) make a readers-writer lock across processes that favours the stopwatch: it
 closes the gate, then waits for the trials to step aside at their next batch. The kernel drops the locks of a
-process that dies. The files lie in the machine's temporary folder, so that every study on it shares them.
+process that dies. The files lie in /tmp, whatever TMPDIR says, so that every study on the machine shares them.
 """
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
+import stat
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+
+from tricksearch.contract import InputError
+
+COMMON = Path("/tmp")  # noqa: S108  # foreseeable on purpose; what others may put there is met in _open
 
 
 class Machine:
     """This process's hold on the machine. Not for use from several threads at once."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        place = folder or Path(tempfile.gettempdir())
+        place = folder or _folder()
         self._gate = _open(place / "tricksearch-machine-gate.lock")
         self._floor = _open(place / "tricksearch-machine-floor.lock")
         self._sharing = False
@@ -88,12 +94,34 @@ def _held(file: int, how: int) -> Iterator[None]:
         fcntl.flock(file, fcntl.LOCK_UN)
 
 
+def _folder() -> Path:
+    """The same for every process of the machine: TMPDIR, which tempfile follows, may differ between them."""
+    return COMMON if COMMON.is_dir() else Path(tempfile.gettempdir())
+
+
 def _open(path: Path) -> int:
-    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC
+    """The lock file's descriptor. Where another user's file is in the way, it is that of a file of one's own."""
+    for _ in range(2):  # again: with fs.protected_regular, a file that another user has just made is no error then
+        with contextlib.suppress(OSError):
+            return _regular(path)
+    own = path.with_name(f"{path.stem}-{os.getuid()}{path.suffix}")
     try:
-        return os.open(path, flags)
+        return _regular(own)
+    except OSError as error:
+        remedy = "delete it, or make its folder writable"
+        raise InputError(f"the lock file cannot be used: {error.strerror}", place=str(own), remedy=remedy) from error
+
+
+def _regular(path: Path) -> int:
+    """Open a file, made where there is none. Raises OSError where that fails or where it is no regular file."""
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # O_NONBLOCK: a pipe would wait for a writer
+    try:
+        file = os.open(path, flags)
     except FileNotFoundError:
         file = os.open(path, flags | os.O_CREAT, 0o666)
         with contextlib.suppress(PermissionError):  # another user made it between the two calls
             os.fchmod(file, 0o666)
-        return file
+    if not stat.S_ISREG(os.fstat(file).st_mode):
+        os.close(file)
+        raise OSError(errno.EINVAL, "it is no regular file", str(path))
+    return file

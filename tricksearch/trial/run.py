@@ -5,6 +5,8 @@ data -> net -> train -> compress -> export -> deploy -> accuracy of the file in 
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import functools
 import logging
 import tempfile
@@ -42,22 +44,31 @@ def run_trial(
     number: int = 0,
     phase: str = "search",
     note: Note = lambda text: None,
-    reraise: bool = False,
+    reraise: tuple[type[Exception], ...] = (),
 ) -> Record:
     """Run a trial. Whatever befalls it becomes a record with its reason; only an interrupt passes through.
 
-    `teachers` is the folder of the study's shared teachers; `note` hears which stage begins; with `reraise`, for
-    debugging, an error comes out as it was raised.
+    `teachers` is the folder of the study's shared teachers; `note` hears which stage begins; errors of the kinds in
+    `reraise` come out as they were raised. Raises InputError where no trial of this study could run here: its data
+    or its plugins are not there, or the disk is full.
     """
     started, clock = datetime.now(UTC), time.perf_counter()
     status, reason, measured = FINISHED, "", {}
+    torch.set_num_threads(recipe.train.threads)
+    machine = Machine()
     try:
-        measured = _measure(recipe, seed, teachers, note)
-    except Exception as error:
-        if reraise:
-            raise
-        log.exception("trial %d", number)
-        status, reason = _status(error)
+        with machine.shared():
+            registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
+            try:
+                measured = _measure(recipe, seed, registry, data, machine, teachers, note)
+            except reraise:
+                raise
+            except Exception as error:
+                _refuse_full_disk(error)
+                log.exception("trial %d", number)
+                status, reason = _status(error)
+    finally:
+        machine.close()
     return Record(
         trial=number,
         phase=phase,
@@ -73,18 +84,26 @@ def run_trial(
     )
 
 
-def _measure(recipe: Recipe, seed: int, teachers: Path, note: Note) -> dict[str, Any]:
-    torch.set_num_threads(recipe.train.threads)
-    machine = Machine()
+def _measure(
+    recipe: Recipe, seed: int, registry: Registry, data: DataSet, machine: Machine, teachers: Path, note: Note
+) -> dict[str, Any]:
     try:
-        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder, machine.shared():
-            registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
+        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
             bench = Bench(recipe, seed, registry, data, machine, Path(folder), teachers)
             return _stages(bench, data, note)
     finally:
-        machine.close()
         if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+            with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
+                torch.cuda.empty_cache()
+
+
+def _refuse_full_disk(error: Exception) -> None:
+    # Recorded as this recipe's failure, it would use up the study: the next trial would fail in the same way.
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        raise InputError(
+            f"the disk is full: {error}",
+            remedy="free some space and run the same command again; what is stored is kept",
+        ) from error
 
 
 def _stages(bench: Bench, data: DataSet, note: Note) -> dict[str, Any]:
@@ -162,10 +181,15 @@ def _status(error: Exception) -> tuple[str, str]:
     return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
 
 
-@functools.lru_cache(maxsize=2)
-def cached_data(settings: DataSettings) -> DataSet:
-    """A data set, kept for the next trial of this process."""
-    return load_data(settings)
+_loaded: dict[DataSettings, DataSet] = {}
+
+
+def cached_data(settings: DataSettings, progress: Note | None = None) -> DataSet:
+    """A data set, kept for the next trial of this process; `progress` hears of a download and the like."""
+    if settings not in _loaded:
+        _loaded.clear()  # one at a time: a data set may be most of the memory
+        _loaded[settings] = load_data(settings, progress)
+    return _loaded[settings]
 
 
 @functools.cache

@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import hashlib
 import json
+import logging
 import os
 import tempfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import nn
 
-from tricksearch.contract import InputError, nearest
+from tricksearch.contract import InputError, Registry, nearest, source_hash
 from tricksearch.trial.hardware import versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.nets import BUILT_IN
@@ -24,6 +25,8 @@ from tricksearch.trial.settings import NetSettings
 
 if TYPE_CHECKING:
     from tricksearch.trial.bench import Bench
+
+log = logging.getLogger(__name__)
 
 KEYS = ("net", "train", "tricks")
 SEED = 0  # one teacher for the study, whatever the seeds of its trials
@@ -52,9 +55,11 @@ def _net(given: str | dict[str, Any]) -> dict[str, Any]:
     return NetSettings.model_validate({"name": given} if isinstance(given, str) else given).model_dump(mode="json")
 
 
-def shared(recipe: Recipe, bench: Callable[[Path], Bench], teachers: Path, machine: Machine) -> nn.Module:
+def shared(
+    recipe: Recipe, registry: Registry, bench: Callable[[Path], Bench], teachers: Path, machine: Machine
+) -> nn.Module:
     """The teacher of this recipe, frozen: from its file, or trained and stored by whoever comes first."""
-    file = teachers / f"{_key(recipe)}.pt"
+    file = teachers / f"{_key(recipe, registry)}.pt"
     teachers.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="teacher-", dir=teachers) as folder,
@@ -84,10 +89,11 @@ class _Teacher(nn.Module):
         return logits
 
 
-def _key(recipe: Recipe) -> str:
+def _key(recipe: Recipe, registry: Registry) -> str:
     relevant = recipe.model_dump(mode="json", exclude={"latency", "plugins"}) | {
         "seed": SEED,
         "versions": versions(),
+        "sources": {name: source_hash(registry[name]) for name in recipe.tricks if name in registry},
     }
     return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -97,7 +103,10 @@ def _load(net: nn.Module, file: Path) -> bool:
         net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         return False
+    except (OSError, MemoryError):
+        raise
     except Exception:  # a damaged or foreign file, whatever torch makes of it: trained again and replaced
+        log.warning("the teacher in %s cannot be read and is trained again", file, exc_info=True)
         return False
     return True
 

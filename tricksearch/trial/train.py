@@ -73,7 +73,11 @@ def train(net: nn.Module, plan: Plan) -> nn.Module:
             total += loss.detach()
         if not torch.isfinite(total):  # asked once an epoch: on a GPU every question waits for the queue
             raise Diverged(f"the training loss was not finite in epoch {epoch + 1} of {plan.epochs}")
-    return plan.weights.final(net).eval()
+    final = plan.weights.final(net).eval()
+    # The loss of an epoch is summed before its last step, which no later loss would give away.
+    if not all(torch.isfinite(weight).all() for weight in final.parameters()):
+        raise Diverged(f"a weight was not finite after the last of {plan.epochs} epochs")
+    return final
 
 
 def _batches(plan: Plan) -> Iterator[Batch]:

@@ -16,6 +16,7 @@ from tricksearch.contract import InputError, nearest
 Key = tuple[str | int, ...]
 
 MOST_VALUES = 100_000  # far above any real file; aliases of aliases can ask for billions
+MOST_DIGITS = 300  # beyond the range of a float; Python refuses to print a number of some thousands
 
 
 def shown(value: Any) -> str:
@@ -72,6 +73,8 @@ class _Loader(yaml.SafeLoader):
     def whole(self, node: yaml.ScalarNode) -> int:
         """A whole number; a leading 0 does not make it octal."""
         text = node.value.replace("_", "")
+        if len(text) > MOST_DIGITS:
+            raise ValueError(f"a number of over {MOST_DIGITS} digits")
         return int(text, 16) if text.startswith("0x") else int(text)
 
 
@@ -191,7 +194,13 @@ class _Reader:
         if isinstance(node, yaml.MappingNode) and node.tag == _TAG + "map":
             return self._mapping(node, key, above)
         # Scalars are left; a mapping or a list with a tag of its own is refused by the constructor or below.
-        value = self._loader.construct_object(node, deep=True)
+        try:
+            value = self._loader.construct_object(node, deep=True)
+        except (ValueError, LookupError, AttributeError, TypeError):  # what PyYAML raises for a tag that does not fit
+            what = shown(node.value) if isinstance(node, yaml.ScalarNode) else "this list or mapping"
+            kind = node.tag.removeprefix(_TAG)
+            remedy = "correct or shorten it, and take its tag (the word with '!') out if it has one"
+            raise self._error(f"{what} cannot be read as YAML's type '{kind}'", line, remedy) from None
         if value is not None and not isinstance(value, str | int | float):
             raise self._error(
                 f"only text, numbers, true, false, lists and mappings are read, got {shown(value)}",

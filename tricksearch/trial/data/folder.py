@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-OFFICIAL = (("validation", "validation"), ("validation", "val"), ("test", "test"))
+OFFICIAL = (("validation", ("validation", "val")), ("test", ("test",)))  # the folders that may hold each split
 GREY = frozenset({"1", "L", "LA"})
 COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "RGBX"})
 TELL_EVERY = 2000  # images
@@ -36,9 +36,16 @@ def read(settings: DataSettings, progress: Progress) -> Source:
     folders = {"train": root}
     if (root / "train").is_dir() and _sub_folders(root / "train"):
         folders["train"] = root / "train"
-        for split, name in OFFICIAL:
-            if (root / name).is_dir():
-                folders[split] = root / name
+        for split, names in OFFICIAL:
+            found = [name for name in names if (root / name).is_dir()]
+            if len(found) > 1:
+                raise InputError(
+                    f"the folders '{found[0]}' and '{found[1]}' both claim to be the {split} split",
+                    place=str(root),
+                    remedy="keep one of them",
+                )
+            if found:
+                folders[split] = root / found[0]
     classes = tuple(each.name for each in _sub_folders(folders["train"]))
     files = {name: _files(folder, classes) for name, folder in folders.items()}
     sizes, grey = _headers([path for found in files.values() for path, _ in found], progress)
