@@ -103,7 +103,7 @@ def _load(net: nn.Module, file: Path) -> bool:
         net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
     except FileNotFoundError:
         return False
-    except (OSError, MemoryError):
+    except (PermissionError, MemoryError):
         raise
     except Exception:  # a damaged or foreign file, whatever torch makes of it: trained again and replaced
         log.warning("the teacher in %s cannot be read and is trained again", file, exc_info=True)
