@@ -50,7 +50,14 @@ class Progress:
                 f"{max(0, total - len(records))} trials to go"
             )
         if console.is_terminal and len(records) < total:
-            self._live = Live(self, console=console, refresh_per_second=2, transient=True)
+            self._live = Live(
+                self,
+                console=console,
+                refresh_per_second=2,
+                transient=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
             self._live.start()
 
     def started(self, job: Job) -> None:
