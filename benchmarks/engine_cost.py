@@ -109,11 +109,11 @@ def run_no_ops(n: int) -> None:
     with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
         path = Path(scratch) / "no_op.yaml"
         path.write_text(f"data: digits\nsearch: {{trials: {n}}}\n")
-        study = load_study(path)
+        study, registry = load_study(path), discover()
         with held_folder(Path(scratch) / "run") as folder:
-            store = open_store(folder, study)
+            store = open_store(folder, study, registry)
             start = time.perf_counter()
-            run_on_ray(Loop(study, discover(), store, folder, clock), WORKERS, worker=NoOp)
+            run_on_ray(Loop(study, registry, store, folder, clock), WORKERS, worker=NoOp)
             seconds = time.perf_counter() - start
             stored = store.records()
             store.close()
