@@ -5,24 +5,24 @@ from __future__ import annotations
 import functools
 import os
 import platform
-from importlib.metadata import PackageNotFoundError, version
+import re
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
-PACKAGES = (
-    "tricksearch", "torch", "torchvision", "timm", "kornia", "torch-pruning", "onnx", "onnxruntime", "ray", "optuna",
-    "numpy", "pandas", "scikit-learn",
-)  # fmt: skip
 
-
+@functools.cache
 def versions() -> dict[str, str]:
-    """The installed version of each package that can change a result; 'absent' where there is none."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = "absent"
+    """The installed version of each package that tricksearch is built on; 'absent' where there is none."""
+    found = {"python": platform.python_version(), "tricksearch": version("tricksearch")}
+    for requirement in requires("tricksearch") or ():
+        name, _, marker = requirement.partition(";")
+        if "extra" not in marker:
+            package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            try:
+                found[package] = version(package)
+            except PackageNotFoundError:
+                found[package] = "absent"
     return found
 
 
