@@ -253,4 +253,4 @@ def test_stages_are_noted_in_order(tiny_recipe, scratch, tmp_path):
     record = run_trial(tiny_recipe(), 0, teachers=tmp_path, number=7, phase="baseline", note=notes.append)
     assert notes == ["train", "compress", "export", "deploy", "measure"]
     assert (record.trial, record.phase) == (7, "baseline")
-    assert record.wall_seconds <= time.monotonic() - start
+    assert record.wall_seconds <= time.monotonic() - start + 0.0005  # it is rounded to a millisecond
