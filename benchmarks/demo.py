@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common import Finished, Row, hardware_line, print_rows, ratio, run_python
-from tricksearch.contract import discover
+from benchmarks.common import ROOT, Finished, Row, hardware_line, print_rows, ratio, run_python
+from tricksearch.search.study import load_study
 
 STUDY = "studies/digits.yaml"
 TRIALS = 40
@@ -47,10 +47,11 @@ def _rows(ours: Finished, peer: Finished, records: pd.DataFrame) -> list[Row]:
     recipes = [json.loads(text) for text in records["recipe"]]
     distinct = len({json.dumps(recipe, sort_keys=True) for recipe in recipes})
     drawn = {name for recipe in recipes for name in recipe["tricks"]}
-    known = set(discover())
-    n = str(len(recipes))
-    finished = int((records["status"] == "finished").sum())
-    there, each = peer.result["trials"], ours.seconds / len(recipes)
+    known = {name for name, use in load_study(ROOT / STUDY).tricks.items() if use.use != "never"}
+    trials = records["trial"].nunique()
+    n = f"{trials} trials, {len(recipes)} records"
+    finished = records.loc[records["status"] == "finished", "trial"].nunique()
+    there, each = peer.result["trials"], ours.seconds / trials
     peer_each = peer.seconds / there
     mine, theirs = (f"{run.peak_bytes / 2**30:.2f} GiB" for run in (ours, peer))
     both = f"{n}, peer {there}"

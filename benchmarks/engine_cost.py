@@ -74,8 +74,8 @@ def run_no_ops(n: int) -> None:
     from tricksearch.trial.record import FINISHED, Record
 
     class NoOp(TrialWorker):
-        def run(self, job: Job) -> Record:
-            return Record(
+        def run(self, job: Job) -> list[Record]:
+            record = Record(
                 trial=job.trial,
                 phase=job.phase,
                 status=FINISHED,
@@ -94,6 +94,7 @@ def run_no_ops(n: int) -> None:
                 latency_runs=1000,
                 latency_drift=1.0,
             )
+            return [record]
 
     class Clock:
         def __init__(self) -> None:
@@ -108,7 +109,7 @@ def run_no_ops(n: int) -> None:
     clock = Clock()
     with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
         path = Path(scratch) / "no_op.yaml"
-        path.write_text(f"data: digits\nsearch: {{trials: {n}}}\n")
+        path.write_text(f"data: digits\nvariants: none\nsearch: {{trials: {n}}}\n")
         study, registry = load_study(path), discover()
         with held_folder(Path(scratch) / "run") as folder:
             store = open_store(folder, study, registry)

@@ -64,11 +64,11 @@ def main() -> None:
     base = load_study(study_file).base_recipe()
     keys: list[str] = []
     finished: list[bool] = []
-    with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as teachers:
+    with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as cache:
 
         def objective(trial: optuna.Trial) -> tuple[float, float]:
             recipe = base.model_copy(update={"tricks": tricks_of(trial)})
-            record = run_trial(recipe, seed=0, teachers=Path(teachers), number=trial.number)
+            (record,) = run_trial(recipe, seed=0, cache=Path(cache), number=trial.number)
             keys.append(recipe.key)
             finished.append(record.finished)
             if record.accuracy is None or record.latency_ms is None:

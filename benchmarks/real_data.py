@@ -58,7 +58,7 @@ def _run(name: str, folder: Path) -> list[Row]:
     command = ("-c", "from tricksearch.cli import main; main()", "run", f"studies/{name}.yaml", "--out", str(folder))
     ended = run_python(*command, watch_memory=True)
     lines = ended.output.splitlines()
-    summary = next(index for index, line in enumerate(lines) if "trials recorded" in line)
+    summary = next(index for index, line in enumerate(lines) if "one run each." in line)
     print("\n" + "\n".join(line.rstrip() for line in lines[summary:]), flush=True)
     records = pd.read_parquet(folder / "records.parquet")
     front = pd.read_csv(folder / "front.csv")
@@ -69,8 +69,8 @@ def _run(name: str, folder: Path) -> list[Row]:
     plain = baseline.iloc[0]
     images, calls = int(plain["validation_images"]), int(finished["latency_runs"].median())
     print(
-        f"{len(records)} trials, {len(finished)} finished, in {ended.seconds / 60:.1f} min with "
-        f"{ended.peak_bytes / 2**30:.2f} GiB at most (PSS); n = {images} validation images, {calls} timed calls "
+        f"{records['trial'].nunique()} trials, {len(records)} records, {len(finished)} of them finished, in "
+        f"{ended.seconds / 60:.1f} min with {ended.peak_bytes / 2**30:.2f} GiB at most (PSS); n = {images} validation images, {calls} timed calls "
         "(the median over the trials); one run each"
     )
     rows = []

@@ -51,7 +51,7 @@ def test_the_example_of_a_trick_trains(document, written, tmp_path):
     )
     recipe, seed = load_recipe(tmp_path / "recipe.yaml")
     plain = recipe.model_copy(update={"tricks": {}})
-    records = [run_trial(each, seed, teachers=tmp_path, reraise=(Exception,)) for each in (recipe, plain)]
+    records = [run_trial(each, seed, cache=tmp_path, reraise=(Exception,))[0] for each in (recipe, plain)]
     assert all(record.finished for record in records)
     assert records[0].tricks.keys() == {name}
 

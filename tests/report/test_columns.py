@@ -13,6 +13,8 @@ from tests.report.conftest import HARDWARE, make_records, make_study
 from tricksearch.contract import InputError
 from tricksearch.report.columns import accuracy_interval, embedded, scalar, view
 from tricksearch.report.headline import answer, certainty, details
+from tricksearch.search import outputs
+from tricksearch.search.study import Study
 from tricksearch.trial.record import Record
 
 BOTH = ("accuracy", "latency_ms")
@@ -86,11 +88,10 @@ def test_front_knee_and_better_are_over_all_objectives() -> None:
 
 @pytest.mark.parametrize("objectives", [("accuracy", "latency_ms"), ("accuracy", "latency_ms", "params", "f1")])
 def test_the_report_and_the_tables_agree(objectives) -> None:
-    outputs = pytest.importorskip("tricksearch.search.outputs")
-    records = make_records()
+    records, study = make_records(), Study(name="s", objectives=objectives)
     seen = view(records, objectives)
-    assert {records[i].trial for i in seen.front} == {each.trial for each in outputs.front_of(records, objectives)}
-    assert records[seen.knee].trial == outputs.best_of(records, objectives).trial
+    assert {records[i].trial for i in seen.front} == {each.trial for each in outputs.front_of(records, study)}
+    assert records[seen.knee].trial == outputs.best_of(records, study).trial
 
 
 def test_an_objective_that_is_no_measure_is_refused() -> None:

@@ -199,3 +199,94 @@ def test_a_claim_that_has_the_name_of_a_trick_is_refused(tmp_path):
     with pytest.raises(InputError, match="'three' has the name of another trick") as error:
         Space.of(study_of({"one": {}, "two": {}, "three": {}}), registry)
     assert error.value.place == str(tmp_path / "one.py")
+
+
+POST = """
+from __future__ import annotations
+from dataclasses import dataclass
+from typing import Annotated
+from tricksearch import Choice, Float, Int, Trick
+
+
+@dataclass(frozen=True)
+class Some(Trick):
+    {body}
+
+    def {hook}(self, thing, bench):
+        return thing
+"""
+LATER = {
+    "train_only": ("loss", "pass"),
+    "trim": ("compress", "share: Annotated[float, Float(0.1, 0.9)] = 0.5"),
+    "small": ("deploy", 'claims = "p"; kind: Annotated[str, Choice("a", "b", "c")] = "b"'),
+    "half": ("deploy", 'claims = "p"'),
+    "engine": ("runtime", "streams: Annotated[int, Int(1, 4)] = 2"),
+}
+
+
+@pytest.fixture(scope="module")
+def later(tmp_path_factory):
+    from tricksearch.contract import discover
+
+    folder = tmp_path_factory.mktemp("later")
+    for name, (hook, body) in LATER.items():
+        text = POST.format(hook=hook, body=body.replace("; ", "\n    "))
+        (folder / f"{name}.py").write_text(CARD.format(name=name) + text)
+    return discover([folder])
+
+
+def space_of_later(registry, **uses):
+    given = {
+        "train_only": {},
+        "trim": {"share": [0.1, 0.9]},
+        "small": {"kind": ["a", "b", "c"]},
+        "half": {},
+        "engine": {"streams": [1, 4]},
+    } | uses
+    study = Study(name="later", tricks={name: TrickUse.model_validate(use) for name, use in given.items()})
+    return Space.of(study, registry)
+
+
+def test_variants_put_what_comes_after_training_on_and_off(later):
+    space = space_of_later(later)
+    found = space.variants({"train_only": {}, "trim": {"share": 0.3}}, "search")
+    assert all("train_only" in tricks for tricks in found)
+    names = {tuple(sorted(set(tricks) - {"train_only"})) for tricks in found}
+    precision, runtime = ((), ("half",), ("small",)), ((), ("engine",))
+    every = {tuple(sorted((*p, *r, *t))) for p in precision for r in runtime for t in ((), ("trim",))}
+    assert names == every - {("trim",)}
+    assert len(found) == len(names)
+    assert {tricks["trim"]["share"] for tricks in found if "trim" in tricks} == {0.3}
+    assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"b"}, "the recommended value"
+
+
+def test_variants_keep_the_values_that_were_drawn_and_add_no_compression(later):
+    space = space_of_later(later)
+    here = {"small": {"kind": "c"}, "engine": {"streams": 4}}
+    found = space.variants(here, "search")
+    assert here not in found
+    assert len(found) == 3 * 2 - 1
+    assert not any("trim" in tricks for tricks in found)
+    assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"c"}
+    assert {tricks["engine"]["streams"] for tricks in found if "engine" in tricks} == {4}
+
+
+def test_all_variants_take_each_choice(later):
+    found = space_of_later(later).variants({}, "all")
+    assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"a", "b", "c"}
+    assert len(found) == (1 + 3 + 1) * 2 - 1
+
+
+@pytest.mark.parametrize("how", ["all", "search", "none"])
+@given(seed=st.integers(0, 2**32))
+def test_variants_are_other_recipes_of_the_space_that_train_the_same(later, how, seed):
+    space = space_of_later(later, small={"kind": ["a", "c"]}, engine={"streams": [3, 3], "use": "always"})
+    here = space.draw(Draw(seed))
+    found = space.variants(here, how)
+    assert bool(found) == (how != "none")
+    assert here not in found
+    for tricks in found:
+        assert space.parameters(tricks) is not None
+        assert ("train_only" in tricks) == ("train_only" in here)
+        assert tricks["engine"] == {"streams": 3}
+        assert found.count(tricks) == 1

@@ -34,16 +34,16 @@ def test_what_is_stored_is_read_back(tmp_path_factory, rows):
         for trial, status, reason, accuracy, latency in rows
     ]  # fmt: skip
     for record in written:
-        store.add(record)
+        store.add([record])
     store.close()
     assert store.records() == sorted(written, key=lambda record: record.trial)
 
 
 def test_a_recipe_and_seed_are_stored_once(tmp_path, make_record):
     store = Store.at(tmp_path / "store.db")
-    store.add(make_record(0, Recipe()))
+    store.add([make_record(0, Recipe())])
     with pytest.raises(sqlalchemy.exc.IntegrityError):
-        store.add(make_record(1, Recipe()))
+        store.add([make_record(1, Recipe())])
     assert len(store.records()) == 1
 
 
@@ -64,7 +64,7 @@ def test_a_newer_schema_is_refused(tmp_path):
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path, make_record):
     """SQLite's own page limit gives the same error as a disk without room."""
     store = Store.at(tmp_path / "store.db")
-    store.add(make_record(0, Recipe()))
+    store.add([make_record(0, Recipe())])
 
     def limit(connection, _):
         connection.execute("PRAGMA max_page_count=1")  # SQLite takes the present size instead: nothing more fits
@@ -97,7 +97,7 @@ def test_a_trick_whose_source_changed_is_another_study(tmp_path, make_study):
 
 def fill(store, make_record):
     for trial in range(1, 50):
-        store.add(make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000))
+        store.add([make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000)])
 
 
 def test_a_folder_with_another_study_is_refused_and_unchanged(tmp_path, make_study):

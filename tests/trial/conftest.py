@@ -1,20 +1,25 @@
 """Small recipes over real digits, and tricks of the tests' own. Test files cannot import this one: all are fixtures."""
 
+import itertools
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from tricksearch.contract import Registry, discover
 from tricksearch.trial.bench import Bench
+from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 from tricksearch.trial.run import run_trial
+from tricksearch.trial.runner import Runner
+from tricksearch.trial.stages import Shop, Stages
 
 PLUGIN = '''"""A trick of the tests.
 
@@ -28,7 +33,8 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import torch
-from tricksearch import Batch, Choice, Deployable, Float, Images, Int, Net, NotApplicable, Rates, TrialError, Trick
+from tricksearch import Batch, Choice, Deployable, Float, Images, Int, Net, NotApplicable, Rates, Runtime
+from tricksearch import TrialError, Trick
 
 HERE = Path(__file__).parent
 SEEN = []
@@ -41,15 +47,20 @@ class Own(Trick):
 
 @pytest.fixture
 def tricks(tmp_path: Path) -> Callable[..., Path]:
-    """Write tricks, a body of a class each, by name; returns their folder."""
+    """Write tricks, a body of a class each, by name; returns their folder.
+
+    What stands below a line `# behind the class` goes to the module.
+    """
     folder = tmp_path / "own_tricks"
 
     def write(**bodies: str) -> Path:
         folder.mkdir(exist_ok=True)
         for name, body in bodies.items():
-            lines = body.strip("\n").splitlines()
+            inside, _, behind = body.partition("# behind the class\n")
+            lines = inside.strip("\n").splitlines()
             margin = len(lines[0]) - len(lines[0].lstrip())
-            (folder / f"{name}.py").write_text(PLUGIN + "".join(f"    {line[margin:]}\n" for line in lines))
+            text = "".join(f"    {line[margin:]}\n" for line in lines)
+            (folder / f"{name}.py").write_text(f"{PLUGIN}{text}\n\n{behind}")
         return folder
 
     return write
@@ -93,6 +104,7 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def make_bench(tmp_path: Path):
     """A workbench of a tiny recipe; `folders` are its plugins."""
     machines = []
+    runner = Runner(np.zeros((1, 1, 8, 8), np.uint8))
 
     def make(recipe: Recipe | None = None, seed: int = 0, registry: Registry | None = None) -> Bench:
         recipe = recipe or tiny_recipe()
@@ -101,9 +113,11 @@ def make_bench(tmp_path: Path):
         torch.set_num_threads(recipe.train.threads)
         registry = discover(recipe.plugins) if registry is None else registry
         data = load_data(recipe.data)
-        return Bench(recipe, seed, registry, data, machines[-1], folder, tmp_path / "teachers")
+        shop = Shop(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)
+        return Stages(recipe, seed, shop, folder).bench
 
     yield make
+    runner.close()
     for machine in machines:
         machine.close()
 
@@ -129,11 +143,12 @@ def same() -> Callable[[dict, dict], bool]:
 
 @pytest.fixture
 def trial(scratch: Path, tmp_path: Path) -> Callable[..., Record]:
-    """Run a trial of a tiny recipe; an error comes out as its record says."""
+    """Run a trial of a tiny recipe, nothing of it known; an error comes out as its record says."""
+    runs = itertools.count()
 
-    def run(seed: int = 0, reraise: bool = False, **keys) -> Record:
-        return run_trial(
-            tiny_recipe(**keys), seed, teachers=tmp_path / "teachers", reraise=(Exception,) if reraise else ()
-        )
+    def run(seed: int = 0, reraise: bool = False, cache: Path | None = None, **keys) -> Record:
+        folder = cache or tmp_path / f"cache{next(runs)}"
+        (record,) = run_trial(tiny_recipe(**keys), seed, cache=folder, reraise=(Exception,) if reraise else ())
+        return record
 
     return run

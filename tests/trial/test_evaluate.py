@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from tricksearch.contract import Images, TrialError
-from tricksearch.trial.evaluate import evaluate, scores
+from tricksearch.trial.evaluate import score, scores
 
 
 @given(st.data(), st.integers(2, 7), st.integers(1, 30))
@@ -33,17 +33,15 @@ def images_of(count: int, classes: int = 5) -> Images:
 def test_every_image_is_scored_once_in_batches(batch):
     images, seen, aside = images_of(100), [], []
 
-    def predictor(given: np.ndarray) -> np.ndarray:
-        assert given.dtype == np.float32
-        assert given.max() <= 1
-        number = np.round(given[:, 0, 0, 0] * 255).astype(int)
+    def logits_of(start: int, stop: int) -> np.ndarray:
+        number = np.arange(start, stop)
         seen.extend(number)
         assert len(number) <= batch
         logits = np.zeros((len(number), 5), dtype=np.float32)
         logits[np.arange(len(number)), np.where(number < 25, 0, number % 5)] = 1.0  # wrong for 20 of the first 25
         return logits
 
-    found = evaluate(predictor, images, batch, step_aside=lambda: aside.append(1))
+    found = score(logits_of, images, batch, step_aside=lambda: aside.append(1))
     assert seen == list(range(100))
     assert found.accuracy == 80.0
     assert found.n == 100
@@ -52,10 +50,16 @@ def test_every_image_is_scored_once_in_batches(batch):
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf])
 def test_logits_that_are_not_finite_are_an_error(wrong):
-    def predictor(given: np.ndarray) -> np.ndarray:
-        logits = np.zeros((len(given), 5), dtype=np.float32)
+    def logits_of(start: int, stop: int) -> np.ndarray:
+        logits = np.zeros((stop - start, 5), dtype=np.float32)
         logits[-1, 2] = wrong
         return logits
 
     with pytest.raises(TrialError, match="logits that are not finite"):
-        evaluate(predictor, images_of(10))
+        score(logits_of, images_of(10))
+
+
+@pytest.mark.parametrize("shape", [(10,), (10, 4), (9, 5)])
+def test_logits_of_another_shape_are_an_error(shape):
+    with pytest.raises(TrialError, match=r"logits of the shape .* for 10 images"):
+        score(lambda start, stop: np.zeros(shape, np.float32), images_of(10))

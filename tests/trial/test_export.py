@@ -8,9 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tricksearch.contract import Deployable, TrialError
-from tricksearch.trial.export import export, onnx_runtime
+from tricksearch.trial.export import export
 from tricksearch.trial.nets import Normalize
 from tricksearch.trial.resnet import SmallResNet
+from tricksearch.trial.runtimes import ONNX_RUNTIME, load
 
 SHAPE = (3, 16, 16)
 
@@ -26,7 +27,7 @@ def net():
 
 
 def logits_of(deployable: Deployable, images: Tensor) -> np.ndarray:
-    return onnx_runtime(deployable, 1)(images.numpy())
+    return load(ONNX_RUNTIME, deployable, 1)(images.numpy())
 
 
 def images_of(batch: int) -> Tensor:
@@ -163,4 +164,4 @@ def test_a_full_memory_is_told_as_what_it_is(error, tmp_path):
 def test_threads_are_fixed(net, tmp_path):
     deployable = export(net, SHAPE, tmp_path / "net.onnx")
     expected = logits_of(deployable, images_of(5))
-    np.testing.assert_allclose(onnx_runtime(deployable, 2)(images_of(5).numpy()), expected, atol=1e-5)
+    np.testing.assert_allclose(load(ONNX_RUNTIME, deployable, 2)(images_of(5).numpy()), expected, atol=1e-5)

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from tricksearch.contract import Deployable, InputError, discover
-from tricksearch.trial.export import onnx_runtime
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.record import MEASURES, Record
 from tricksearch.trial.run import run_trial
+from tricksearch.trial.runtimes import ONNX_RUNTIME, load
 
 TRICKS = discover()
 # What makes a trick's trial short; a trick that is not here runs with its defaults.
@@ -68,7 +68,6 @@ def test_a_plain_trial(trial, scratch, tmp_path):
     assert record.versions["torch"] == torch.__version__.partition("+")[0]
     assert record.started.endswith("+00:00")
     assert not leftovers(scratch)
-    assert not (tmp_path / "teachers").exists()
     assert Record.from_json(json.loads(json.dumps(record.to_json()))) == record
     assert Record.from_json(record.to_json() | {"of a later version": 1}) == record
 
@@ -93,28 +92,38 @@ def test_each_trick_alone_runs_to_the_end(name, trial):
 
 
 def test_one_trick_of_each_claim_all_at_once(trial, scratch):
-    chosen = {TRICKS[name].claims or name: name for name in TRICKS if TRICKS[name].unavailable() is None}
+    # Not every runtime takes every precision; each is run in the conformance grid.
+    able = [name for name in TRICKS if TRICKS[name].unavailable() is None and TRICKS[name].claims != "runtime"]
+    chosen = {TRICKS[name].claims or name: name for name in able}
     assert len(chosen) >= 7
     record = trial(net={"widths": [16, 32]}, tricks={name: cheap(name) for name in chosen.values()}, reraise=True)
     check_finished(record)
     assert not leftovers(scratch)
 
 
-def test_latency_takes_the_batch_that_was_asked_for(run_with, tricks, seen):
-    body = """
-    def runtime(self, runtime, bench):
-        def load(deployable, threads):
-            predictor = runtime(deployable, threads)
-            def predict(images):
-                SEEN.append((threads, len(images)))
-                return predictor(images)
-            return predict
-        return load
-    """
+RUNTIME = """
+def runtime(self, runtime, bench):
+    return Runtime("own", load, ("onnxruntime",), options={{"log": "{path}"}})
+
+# behind the class
+def load(path, threads, precision, log):
+    import onnxruntime
+    session = onnxruntime.InferenceSession(path)
+    def predict(images):
+        with open(log, "a") as file:
+            file.write(str(threads) + " " + str(len(images)) + chr(10))
+        logits = session.run(None, {{"images": images}})[0]
+        return {returns}
+    return predict
+"""
+
+
+def test_latency_takes_the_batch_that_was_asked_for(run_with, tmp_path):
+    log = tmp_path / "calls.txt"
     keys = {"latency": {"batch": 70, "threads": 2}, "data": {"validation_images": 30}}
-    check_finished(run_with(body, **keys))
-    calls = seen(discover([tricks()]), "own")
-    assert {size for threads, size in calls if threads == 2} == {70}, "images are repeated to fill a batch"
+    check_finished(run_with(RUNTIME.format(path=str(log), returns="logits"), **keys))
+    calls = {tuple(map(int, line.split())) for line in log.read_text().splitlines()}
+    assert 70 in {size for threads, size in calls if threads == 2}, "images are repeated to fill a batch"
     assert {size for threads, size in calls if threads == 1} == {30}
 
 
@@ -178,15 +187,7 @@ def test_an_interrupt_passes_through(run_with, scratch):
 
 
 def test_a_deployable_whose_logits_are_not_finite_fails(run_with):
-    record = run_with(
-        """
-        def runtime(self, runtime, bench):
-            def load(deployable, threads):
-                predictor = runtime(deployable, threads)
-                return lambda images: predictor(images) * float("nan")
-            return load
-        """
-    )
+    record = run_with(RUNTIME.format(path="/dev/null", returns='logits * float("nan")'))
     assert (record.status, record.reason) == ("failed", "the deployable returned logits that are not finite")
 
 
@@ -216,14 +217,16 @@ def test_a_compress_hook_that_leaves_the_net_in_training_mode_changes_nothing(ru
     assert (record.accuracy, record.f1, record.macs) == (plain.accuracy, plain.f1, plain.macs)
 
 
-def test_the_training_time_is_without_the_teacher(run_with):
+def test_the_training_time_is_without_the_teacher(run_with, tmp_path):
     body = """
     def loss(self, loss, bench):
         SEEN.append(bench.teacher("", 40.0))
         return loss
     """
-    first = run_with(body)
-    second = run_with(body)
+    first = run_with(body, cache=tmp_path / "shared")
+    second = run_with(body, cache=tmp_path / "shared", seed=1)
+    assert first.spent_seconds > first.train_seconds, "what it cost is with the teacher"
+    assert second.spent_seconds == pytest.approx(second.train_seconds, abs=0.001)
     assert first.wall_seconds > second.wall_seconds, "the first trained the teacher of 40 epochs"
     assert first.train_seconds < 0.5 * first.wall_seconds
     assert abs(first.train_seconds - second.train_seconds) < 0.5 * (first.wall_seconds - second.wall_seconds)
@@ -244,13 +247,13 @@ def test_exported_logits_are_the_net_s(run_with, tricks, seen):
     images = torch.rand(64, 1, 8, 8, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
         expected = seen(discover([folder]), "own")[-1].float()(images).numpy()
-    got = onnx_runtime(Deployable(folder / "shipped.onnx"), 1)(images.numpy())
+    got = load(ONNX_RUNTIME, Deployable(folder / "shipped.onnx"), 1)(images.numpy())
     np.testing.assert_allclose(got, expected, atol=1e-4)
 
 
 def test_stages_are_noted_in_order(tiny_recipe, scratch, tmp_path):
     notes, start = [], time.monotonic()
-    record = run_trial(tiny_recipe(), 0, teachers=tmp_path, number=7, phase="baseline", note=notes.append)
-    assert notes == ["train", "compress", "export", "deploy", "measure"]
+    (record,) = run_trial(tiny_recipe(), 0, cache=tmp_path, number=7, phase="baseline", note=notes.append)
+    assert notes == ["train", "compress", "export", "deploy", "measure", "time"]
     assert (record.trial, record.phase) == (7, "baseline")
     assert record.wall_seconds <= time.monotonic() - start + 0.0005  # it is rounded to a millisecond

@@ -5,12 +5,17 @@ from collections.abc import Callable
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import ValidationError
 
 from tricksearch.trial import stopwatch
 from tricksearch.trial.settings import LatencySettings
-from tricksearch.trial.stopwatch import Timing, time_latency
+from tricksearch.trial.stopwatch import Timing, added_memory, filled, time_latency
 
-IMAGES = np.zeros((1, 1, 8, 8), dtype=np.float32)
+IMAGES = np.arange(2 * 64, dtype=np.float32).reshape(2, 1, 8, 8)
+LATENCY_ONLY = {"batches": (1,)}
+MIB = 2**20
 
 
 class Clock:
@@ -51,78 +56,193 @@ def reference(clock, monkeypatch):
     return takes
 
 
+def settings(**keys) -> LatencySettings:
+    return LatencySettings(**({"blocks": 3, "block_seconds": 0.02} | LATENCY_ONLY | keys))
+
+
 def test_a_steady_machine_is_measured_exactly_and_once(clock, reference):
-    settings = LatencySettings(blocks=4, block_seconds=0.03)
-    timing = time_latency(clock.costs(lambda _: 2.0), IMAGES, settings)
+    timing = time_latency(clock.costs(lambda _: 2.0), IMAGES, settings(blocks=4, block_seconds=0.03))
     assert timing.median_ms == pytest.approx(2.0)
     assert timing.p95_ms == pytest.approx(2.0)
+    assert timing.p99_ms == pytest.approx(2.0)
+    assert timing.spread == pytest.approx(0.0, abs=1e-9)
     assert timing.drift == pytest.approx(1.0)
+    assert timing.attempts == 1
     assert timing.runs == pytest.approx(4 * 15, abs=4)  # 30 ms are 15 calls of 2 ms; a rounded clock may add one
+    assert timing.memory_bytes is None
     assert clock.now < 1.5 * (0.03 * 4 + 0.03 * 2)
 
 
 def test_the_first_calls_are_not_counted(clock, reference):
     slow_start = clock.costs(lambda call: 50.0 if call < stopwatch.WARM_UP_CALLS else 1.0)
-    timing = time_latency(slow_start, IMAGES, LatencySettings(blocks=3, block_seconds=0.02))
+    timing = time_latency(slow_start, IMAGES, settings())
     assert timing.median_ms == pytest.approx(1.0)
-    assert timing.p95_ms == pytest.approx(1.0)
+    assert timing.p99_ms == pytest.approx(1.0)
+
+
+def test_the_warm_up_lasts_until_the_net_is_steady(clock, reference):
+    # Every call is 5 % faster than the one before, until the 60th: long after the fewest calls of a warm-up.
+    timing = time_latency(clock.costs(lambda call: 0.95 ** min(call, 60)), IMAGES, settings())
+    assert timing.p99_ms == pytest.approx(0.95**60)
+
+
+def test_a_net_that_never_gets_steady_is_not_waited_for(clock, reference):
+    growing = clock.costs(lambda call: 1.05**call)
+    calls = []
+
+    def predict(images: np.ndarray) -> None:
+        calls.append(clock.now)
+        growing()
+
+    timing = time_latency(predict, IMAGES, settings())
+    assert timing.attempts == 1
+    assert len(calls) - timing.runs <= stopwatch.PIECES * 5
+    assert timing.spread > 0.2
 
 
 def test_a_slow_net_still_gets_calls(clock, reference):
-    timing = time_latency(clock.costs(lambda _: 500.0), IMAGES, LatencySettings(blocks=3, block_seconds=0.02))
+    timing = time_latency(clock.costs(lambda _: 500.0), IMAGES, settings(batches=(1, 8)))
     assert timing.runs == 3 * stopwatch.MIN_CALLS
     assert timing.median_ms == pytest.approx(500.0)
+    assert timing.throughput == pytest.approx({"1": 2.0, "8": 16.0})
+    assert clock.now < 0.5 * (stopwatch.WARM_UP_CALLS + timing.runs + 5) + 1
 
 
-def test_rare_slow_calls_are_seen_by_p95_and_not_by_the_median(clock, reference):
-    timing = time_latency(
-        clock.costs(lambda call: 9.0 if call % 10 == 0 else 1.0), IMAGES, LatencySettings(blocks=5, block_seconds=0.2)
-    )
+def test_rare_slow_calls_are_seen_by_the_percentiles_and_not_by_the_median(clock, reference):
+    slow = clock.costs(lambda call: 30.0 if call % 50 == 0 else 9.0 if call % 10 == 0 else 1.0)
+    timing = time_latency(slow, IMAGES, settings(blocks=5, block_seconds=0.4))
     assert timing.median_ms == pytest.approx(1.0)
     assert timing.p95_ms == pytest.approx(9.0)
+    assert timing.p99_ms == pytest.approx(30.0)
+    assert timing.spread == pytest.approx(0.0, abs=1e-9)
 
 
 def test_a_disturbed_block_does_not_move_the_median(clock, reference):
-    settings = LatencySettings(blocks=3, block_seconds=0.02)
-    # 10 calls of warm-up, then blocks of 20: the first of them ten times as slow.
-    timing = time_latency(clock.costs(lambda call: 4.0 if 10 <= call < 15 else 1.0), IMAGES, settings)
+    # 10 calls of warm-up in two pieces, then blocks of 20: the first of them is four times as slow.
+    disturbed = clock.costs(lambda call: 4.0 if 10 <= call < 15 else 1.0)
+    timing = time_latency(disturbed, IMAGES, settings())
     assert timing.median_ms == pytest.approx(1.0)
+    assert timing.p95_ms == pytest.approx(4.0)
+
+
+def test_the_spread_is_that_of_the_blocks(clock, reference):
+    # Blocks of 20 ms at 1, 1, 2, 2 and 2 ms a call, behind a warm-up of 10 ms.
+    timing = time_latency(clock.costs(lambda _: 1.0 if clock.now < 0.07 else 2.0), IMAGES, settings(blocks=5))
+    assert timing.median_ms == pytest.approx(2.0)
+    assert timing.spread == pytest.approx((2.0 - 1.0) / 2.0)
 
 
 def test_a_machine_that_drifts_is_measured_again_and_the_steadiest_kept(clock, reference):
-    settings = LatencySettings(blocks=3, block_seconds=0.02)
-    attempts = []
-    reference(lambda now: 0.1 * 1.02 ** (now * 1e3 / 10) if now < 0.15 else 0.2)
-    calls = clock.costs(lambda _: 1.0)
+    """The reference slows down for a while, and the net with it."""
 
-    def predict(images: np.ndarray) -> None:
-        attempts.append(clock.now)
-        calls()
+    def slowness(now: float) -> float:
+        return 1.02 ** (min(now, 0.15) * 1e2)
 
-    timing = time_latency(predict, IMAGES, settings)
+    reference(lambda now: 0.1 * slowness(now))
+    timing = time_latency(clock.costs(lambda _: slowness(clock.now)), IMAGES, settings())
     assert timing.drift == pytest.approx(1.0)
-    assert len(attempts) > 1.5 * (timing.runs + stopwatch.WARM_UP_CALLS), "measured twice at the least"
+    assert timing.median_ms == pytest.approx(slowness(1.0))
+    assert timing.attempts == 3
+
+
+def test_a_drift_of_two_percent_is_the_bound(clock, reference):
+    for step, attempts in ((1.015, 1), (1.03, 2), (1 / 1.03, 2)):
+        start = clock.now
+        reference(lambda now, start=start, step=step: 0.1 if now < start + 0.05 else 0.1 * step)
+        timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, settings())
+        assert timing.attempts == attempts, step
+        assert abs(timing.drift - 1) < stopwatch.DRIFT == 0.02
 
 
 def test_a_machine_that_never_holds_still_is_told(clock, reference):
     growth = iter(range(10**9))
     reference(lambda _: 0.1 * 1.001 ** next(growth))
-    timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, LatencySettings(blocks=3, block_seconds=0.02))
+    timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, settings())
     assert timing.drift > 1 + stopwatch.DRIFT
+    assert timing.attempts == stopwatch.ATTEMPTS
 
 
-def test_real_time(scratch):
+def test_throughput_at_each_batch_size(clock, reference):
+    """A call costs 1 ms and 0.1 ms an image; the latency is that of a batch of 4."""
+    sizes = set()
+
+    def predict(images: np.ndarray) -> None:
+        sizes.add(images.shape)
+        clock.now += 1e-3 + 1e-4 * len(images)
+
+    timing = time_latency(predict, IMAGES, settings(batch=4, batches=(1, 4, 16)))
+    assert timing.median_ms == pytest.approx(1.4)
+    assert timing.throughput == pytest.approx({"1": 1 / 1.1e-3, "4": 4 / 1.4e-3, "16": 16 / 2.6e-3})
+    assert sizes == {(1, 1, 8, 8), (4, 1, 8, 8), (16, 1, 8, 8)}
+
+
+def test_the_default_costs_little_more_than_its_blocks(clock, reference):
+    """What the demo spends: 0.2 s for a latency at blocks of 0.02 s, the reference and the throughput with it."""
+    time_latency(clock.costs(lambda _: 0.05), IMAGES, LatencySettings(block_seconds=0.02))
+    assert clock.now < 0.2
+
+
+@given(images=st.integers(1, 9), batch=st.integers(1, 20))
+def test_a_batch_is_filled_with_the_images_in_turn(images, batch):
+    numbered = np.arange(images, dtype=np.float32).reshape(-1, 1, 1, 1) * np.ones((1, 1, 2, 2), np.float32)
+    made = filled(numbered, batch)
+    assert made.dtype == np.float32
+    assert made.shape == (batch, 1, 2, 2)
+    assert (made == (np.arange(batch) % images).reshape(-1, 1, 1, 1)).all()
+
+
+@pytest.mark.parametrize("batches", [(), (0,), (2000,), (1,) * 9])
+def test_batch_sizes_that_cannot_be_timed_are_refused(batches):
+    with pytest.raises(ValidationError, match="batches"):
+        LatencySettings(batches=batches)
+
+
+def test_added_memory_is_the_peak_and_not_what_was_there():
+    before = np.ones(64 * MIB, np.uint8)
+    kept = []
+
+    def act() -> None:
+        np.ones(48 * MIB, np.uint8)  # gone again when the next line runs
+        kept.append(np.ones(16 * MIB, np.uint8))
+
+    added = added_memory(act)
+    assert len(kept) == len(before) // (64 * MIB) == 1
+    if added is None:
+        pytest.skip("this system does not tell the peak of a process's memory")
+    assert 47 * MIB < added < 60 * MIB  # the system counts to about a quarter of a MiB
+    assert added_memory(lambda: None) < 4 * MIB
+
+
+def test_where_the_system_does_not_tell_there_is_no_number(monkeypatch):
+    def refuse(*_: object) -> None:
+        raise PermissionError("not here")
+
     calls = []
+    monkeypatch.setattr(stopwatch.Path, "write_text", refuse)
+    assert added_memory(lambda: calls.append(1)) is None
+    monkeypatch.undo()
+    monkeypatch.setattr(stopwatch.Path, "read_text", refuse)
+    assert added_memory(lambda: calls.append(1)) is None
+    assert calls == [1, 1]
+
+
+def test_real_time():
+    shapes = []
 
     def slow(images: np.ndarray) -> np.ndarray:
-        assert images is IMAGES
-        calls.append(1)
+        shapes.append(images.shape)
         time.sleep(0.005)
         return images
 
-    timing = time_latency(slow, IMAGES, LatencySettings(blocks=3, block_seconds=0.02))
+    timing = time_latency(slow, IMAGES, LatencySettings(blocks=3, block_seconds=0.02, batches=(1, 4)))
     assert isinstance(timing, Timing)
     assert 5.0 <= timing.median_ms < 50.0
-    assert timing.median_ms <= timing.p95_ms
-    assert 3 * stopwatch.MIN_CALLS <= timing.runs < len(calls)
+    assert timing.median_ms <= timing.p95_ms <= timing.p99_ms
+    assert 3 * stopwatch.MIN_CALLS <= timing.runs < len(shapes)
+    assert set(shapes) == {(1, 1, 8, 8), (4, 1, 8, 8)}
     assert timing.drift > 0
+    assert 1 <= timing.attempts <= stopwatch.ATTEMPTS
+    assert timing.spread >= 0
+    assert timing.throughput.keys() == {"1", "4"}
+    assert timing.throughput["1"] == pytest.approx(1e3 / timing.median_ms)
+    assert timing.throughput["4"] <= 4 / 0.005

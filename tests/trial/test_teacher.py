@@ -40,7 +40,7 @@ def counted(tricks, tiny_recipe):
 
 
 def file_of(tmp_path):
-    (file,) = (tmp_path / "teachers").glob("*.pt")
+    (file,) = (tmp_path / "cache" / "train").glob("*/weights.pt")
     return file
 
 
@@ -59,8 +59,8 @@ def test_a_teacher_is_trained_once_and_the_same_from_its_file(make_bench, counte
         assert not any(module.training for module in teacher.net.modules())
         assert not any(weight.requires_grad for weight in teacher.parameters())
         assert not teacher(IMAGES.clone().requires_grad_()).requires_grad
-    left = sorted(file.suffix for file in (tmp_path / "teachers").iterdir())
-    assert left == [".lock", ".pt"], "no scratch folder and no half-written file"
+    left = sorted(file.name for file in (tmp_path / "cache").iterdir())
+    assert left == ["locks", "train"], "no scratch folder and no half-written file"
 
 
 def test_another_length_is_another_teacher(make_bench, counted):
@@ -122,17 +122,19 @@ import json, sys
 from pathlib import Path
 import torch
 from tricksearch.contract import discover
-from tricksearch.trial.bench import Bench
+from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.stages import Shop, Stages
 torch.set_num_threads(1)
 recipe, place = Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2])
 folder = place / sys.argv[3]
 folder.mkdir()
 machine = Machine(place)
 with machine.shared():
-    bench = Bench(recipe, 0, discover(recipe.plugins), load_data(recipe.data), machine, folder, place / "teachers")
+    shop = Shop(discover(recipe.plugins), load_data(recipe.data), Cache(place / "cache"), machine, None)
+    bench = Stages(recipe, 0, shop, folder).bench
     bench.build_net()
     print("ready", flush=True)
     sys.stdin.readline()

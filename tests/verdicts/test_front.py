@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import math
 import time
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.verdicts.front import front, knee
+from tricksearch.verdicts.front import front, hypervolume, knee
 
 Points = list[tuple[float, ...]]
 
@@ -50,7 +51,7 @@ def test_infinite_values_are_ordered_like_others() -> None:
     assert front([(math.inf, 1), (5, 1), (5, -math.inf)], (True, False)) == [0, 2]
 
 
-@pytest.mark.parametrize("call", [front, knee])
+@pytest.mark.parametrize("call", [front, knee, lambda p, m: hypervolume(p, m, (0, 0))])
 @pytest.mark.parametrize(
     ("points", "match"),
     [([(1.0, math.nan)], "NaN"), ([(1.0, 2.0), (1.0,)], "2 objectives"), ([(1, 2, 3)], "2")],
@@ -116,3 +117,26 @@ def test_knee_is_farthest_from_the_line_between_the_ends(cloud: tuple[Points, li
 def test_knee_needs_finite_points() -> None:
     with pytest.raises(ValueError, match="finite"):
         knee([(math.inf, 0.0)], (True, True))
+
+
+@given(
+    st.lists(st.tuples(st.integers(-3, 9), st.integers(-3, 9)), max_size=12),
+    st.tuples(st.booleans(), st.booleans()),
+)
+def test_hypervolume_counts_the_dominated_unit_squares(
+    points: list[tuple[int, int]], maximize: tuple[bool, bool]
+) -> None:
+    reference = [3, 5]
+    signs = [1 if up else -1 for up in maximize]
+    squares = {
+        (x, y)
+        for px, py in points
+        for x in range((px - reference[0]) * signs[0])
+        for y in range((py - reference[1]) * signs[1])
+    }
+    assert Fraction(hypervolume(points, maximize, reference)) == len(squares)
+
+
+def test_hypervolume_of_more_objectives_is_refused() -> None:
+    with pytest.raises(ValueError, match="not of 3"):
+        hypervolume([(1, 2, 3)], (True, True, True), (0, 0, 0))

@@ -143,10 +143,10 @@ def trial_command(path: Path, seed: int | None) -> None:
     record = run_trial(
         recipe,
         own_seed if seed is None else seed,
-        teachers=Path("runs") / ".teachers",
+        cache=Path("runs") / ".cache",
         note=lambda stage: console.print(f"{stage} ...", style="dim"),
         reraise=(Exception,) if debug else (InputError,),
-    )
+    )[0]
     if not record.finished:
         raise RuntimeError(f"the trial {record.status}: {record.reason}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
@@ -257,14 +257,16 @@ def _write_report(folder: Path) -> Path:
 def _show(console: Console, records: list[Record], study: Any, folder: Path) -> None:
     from tricksearch.search.outputs import best_of, front_of
 
-    front = front_of(records, study.objectives)
+    front = front_of(records, study)
+    trials = sum(record.variant == 0 for record in records)
     failed = sum(not record.finished for record in records)
     baseline = next((record for record in records if record.phase == "baseline" and record.finished), None)
     images = next((record.validation_images for record in records if record.finished), 0)
     console.print(
-        f"{len(records)} trials recorded, {failed} of them failed; {images} validation images each; one run each."
+        f"{text.count(trials, 'trial')}, {text.count(len(records), 'record')}, {failed} of them without a result; "
+        f"{images} validation images each; one run each."
     )
-    if len(records) < study.search.trials:
+    if trials < study.search.trials:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
     if not front:
         return
@@ -272,7 +274,7 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path) -> 
     console.print(
         text.table(rows, study.objectives, baseline, f"The front ({text.count(len(front), 'record')}) and the baseline")
     )
-    best = best_of(records, study.objectives)
+    best = best_of(records, study)
     if best is not None:
-        console.print(f"The knee of the front is trial {best.trial}: {folder / 'best.yaml'}", soft_wrap=True)
+        console.print(f"The knee of the front is trial {best.id}: {folder / 'best.yaml'}", soft_wrap=True)
     console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

@@ -38,7 +38,7 @@ class Progress:
         self._study, self._records, self._clock = study, list(records), time.monotonic()
         self.owned = True
         self._terminal.log_to(self._folder / "run.log")
-        _log(f"study {study.name}: {len(records)} of {study.search.trials} trials are stored; {workers}")
+        _log(f"study {study.name}: {self._done} of {study.search.trials} trials are stored; {workers}")
         if self._quiet:
             return
         console = self._terminal.console
@@ -47,9 +47,9 @@ class Progress:
         if records:
             console.print(
                 f"{text.count(len(records), 'record')} of an earlier run kept, "
-                f"{max(0, total - len(records))} trials to go"
+                f"{max(0, total - self._done)} trials to go"
             )
-        if console.is_terminal and len(records) < total:
+        if console.is_terminal and self._done < total:
             self._live = Live(
                 self,
                 console=console,
@@ -68,10 +68,10 @@ class Progress:
         """A record has been stored."""
         self._running.pop(record.trial, None)
         self._records.append(record)
-        self._fresh += 1
+        self._fresh += record.variant == 0
         _log(text.line(record, self._study.objectives))
         if not self._quiet and self._live is None:
-            done = f"[{len(self._records)}/{self._study.search.trials}]"
+            done = f"[{self._done}/{self._study.search.trials}]"
             self._terminal.console.print(
                 f"{done} {text.line(record, self._study.objectives)}", markup=False, soft_wrap=True
             )
@@ -84,14 +84,15 @@ class Progress:
 
     def __rich__(self) -> Group:
         """The live view."""
-        done, total = len(self._records), self._study.search.trials
+        done, total = self._done, self._study.search.trials
         failed = sum(not record.finished for record in self._records)
         head = Table.grid(padding=(0, 1))
         head.add_row(
             ProgressBar(total=total, completed=done, width=24),
-            f"{done}/{total} done, {len(self._running)} running, {failed} failed, {self._time_left(total - done)}",
+            f"{done}/{total} done, {text.count(len(self._records), 'record')}, {len(self._running)} running, "
+            f"{failed} failed, {self._time_left(total - done)}",
         )
-        front = front_of(self._records, self._study.objectives)
+        front = front_of(self._records, self._study)
         if not front:
             return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
         baseline = next((record for record in self._records if record.phase == "baseline" and record.finished), None)
@@ -99,6 +100,10 @@ class Progress:
             front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({text.count(len(front), 'record')})"
         )
         return Group(head, shown)
+
+    @property
+    def _done(self) -> int:
+        return sum(record.variant == 0 for record in self._records)
 
     def _time_left(self, left: int) -> str:
         if not self._fresh:

@@ -51,7 +51,7 @@ def duration(seconds: float) -> str:
 
 def line(record: Record, objectives: Sequence[str]) -> str:
     """One record in one plain line."""
-    head = f"trial {record.trial:>3}"
+    head = f"trial {record.id:>5}"
     if not record.finished:
         return f"{head}  {record.status}: {record.reason}  [{tricks(record)}]"
     measured = "  ".join(f"{name} {value(name, getattr(record, name))}" for name in objectives)
@@ -70,7 +70,7 @@ def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record
     made.add_column("tricks", overflow="fold")
     for record in records:
         cells: list[str | Text] = [
-            str(record.trial),
+            record.id,
             *(value(name, getattr(record, name)) for name in objectives),
         ]
         if baseline is not None:
@@ -82,6 +82,6 @@ def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record
 def difference(name: str, record: Record, baseline: Record) -> str:
     """How a record's measure compares with the baseline's: points for percentages, otherwise a factor."""
     mine, plain = getattr(record, name), getattr(baseline, name)
-    if record.trial == baseline.trial or mine is None or not plain:
+    if record.id == baseline.id or mine is None or not plain:
         return ""
     return f"{mine - plain:+.2f}" if MEASURES[name].unit == "%" else f"x {mine / plain:.2f}"

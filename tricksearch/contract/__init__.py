@@ -5,6 +5,7 @@ from tricksearch.contract.discovery import Registry, broken_contract, discover, 
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
 from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
 from tricksearch.contract.things import (
+    PRECISIONS,
     Batch,
     BatchTransform,
     BuildOptimizer,
@@ -31,6 +32,7 @@ from tricksearch.contract.trick import (
 )
 
 __all__ = [
+    "PRECISIONS",
     "STAGE_OF_HOOK",
     "Batch",
     "BatchTransform",

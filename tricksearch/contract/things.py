@@ -6,10 +6,12 @@ no hook needs to know a data set's mean. Targets are class probabilities, shape 
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from tricksearch.contract.domains import Json
 
 if TYPE_CHECKING:
     import numpy as np
@@ -63,20 +65,43 @@ class Weights(Protocol):
 
 @dataclass(frozen=True)
 class Deployable:
-    """The file that would ship: an ONNX graph that takes `input` (N, C, H, W) in [0, 1] and returns logits."""
+    """What would ship: a file, with the files `beside` it, that takes images (N, C, H, W) in [0, 1] and gives logits.
+
+    The engine exports an ONNX graph of float32; a deploy hook may write another file from it, or from the net.
+    """
 
     path: Path
-    input: str = "images"
+    beside: tuple[Path, ...] = ()  # in the folder of `path`
+    format: str = "onnx"  # what a runtime must be able to read
+    precision: str = "fp32"  # of the arithmetic: one of PRECISIONS
+    input: str = "images"  # name of the graph's input
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that ships."""
+        return (self.path, *self.beside)
 
 
-class Predictor(Protocol):
-    """A loaded deployable: images float32 (N, C, H, W) in [0, 1] -> logits float32 (N, K)."""
-
-    def __call__(self, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """Run one batch."""
+PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+Predictor = Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]  # images float32 (N, C, H, W) -> logits (N, K)
 
 
-Runtime = Callable[[Deployable, int], Predictor]  # a deployable and the number of threads -> its predictor
+@dataclass(frozen=True)
+class Runtime:
+    """What runs a deployable: a library, and how it is asked to load the file.
+
+    `load(path, threads, precision, **options)` returns a Predictor; `path` and `precision` are text. Its source is
+    all that a shipped folder takes along, so it imports what it needs itself and uses no name of its module. It runs
+    in a process of its own, where a crash costs the trial alone.
+    """
+
+    name: str  # to a person: "ONNX Runtime, CPU"
+    load: Callable[..., Predictor]
+    packages: tuple[str, ...]  # distributions that `load` needs, numpy apart
+    format: str = "onnx"  # of the deployables that it reads
+    precisions: tuple[str, ...] = ("fp32",)  # that it computes in
+    options: Mapping[str, Json] = field(default_factory=dict)  # plain JSON
+    threads: int | None = None  # None: as many as the study times with
 
 
 class Workbench(Protocol):
@@ -108,6 +133,9 @@ class Workbench(Protocol):
         `spec` names a net ("" is the study's own) or is a mapping with the keys of a recipe; `epochs` is the
         length of its training as a multiple of the study's.
         """
+
+    def net(self) -> nn.Module:
+        """For deploy hooks: the trained and compressed net that was exported; a copy, float32, CPU, evaluation mode."""
 
     def calibration_images(self, count: int) -> np.ndarray[Any, Any]:
         """`count` training images, not augmented: float32 (count, C, H, W) in [0, 1], the same ones every time."""

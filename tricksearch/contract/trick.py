@@ -82,12 +82,20 @@ class Trick:
         return net
 
     def deploy(self, deployable: Deployable, bench: Workbench) -> Deployable:
-        """Change the exported file: quantize it, convert its precision."""
+        """Change the exported file: quantize it, convert its precision, write it for another runtime."""
         return deployable
 
     def runtime(self, runtime: Runtime, bench: Workbench) -> Runtime:
         """Replace what runs the deployable."""
         return runtime
+
+    def foreseeable(self) -> bool:
+        """Whether the shape of what its hooks make of a net is known before the net is trained.
+
+        Where it is, `compress` and `deploy` of an untrained net give a graph with the latency and the size of the
+        trained one.
+        """
+        return True
 
     @classmethod
     def unavailable(cls) -> str | None:

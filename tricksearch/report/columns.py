@@ -12,6 +12,7 @@ from typing import Any
 import yaml
 
 from tricksearch.contract import InputError, nearest
+from tricksearch.trial.bounds import broken, resolved
 from tricksearch.trial.record import MEASURES, Record
 from tricksearch.verdicts.front import front, knee
 from tricksearch.verdicts.intervals import wilson
@@ -19,7 +20,9 @@ from tricksearch.verdicts.intervals import wilson
 _BREAKS = frozenset("\n\r\x85\u2028\u2029")  # what YAML takes for the end of a line
 DEFAULT_OBJECTIVES = ("accuracy", "latency_ms")
 _PLAIN = (
+    "id",
     "trial",
+    "variant",
     "status",
     "reason",
     "seed",
@@ -37,7 +40,8 @@ class View:
     records: Sequence[Record]
     objectives: tuple[str, ...]  # two or more measures, of which the first two are drawn
     plotted: list[int]  # finished, and every objective measured
-    front: list[int]  # over all objectives, from small to large x
+    infeasible: list[int]  # of these, the ones that break a constraint of the study
+    front: list[int]  # of the others, over all objectives, from small to large x
     knee: int | None
     baseline: int | None
     better: list[int]  # better than the baseline on every objective
@@ -53,8 +57,8 @@ class View:
         return self.objectives[1]
 
 
-def view(records: Sequence[Record], objectives: Sequence[str]) -> View:
-    """The front, the knee and what beats the baseline, over all objectives.
+def view(records: Sequence[Record], objectives: Sequence[str], constraints: Sequence[str] = ()) -> View:
+    """The front, the knee and what beats the baseline, over all objectives, among what keeps the constraints.
 
     Raises InputError for an objective that is no measure.
     """
@@ -66,14 +70,17 @@ def view(records: Sequence[Record], objectives: Sequence[str]) -> View:
     maximize = [MEASURES[name].maximize for name in names]
     rows = [[_of(each, name) for name in names] for each in records]
     plotted = [i for i, each in enumerate(records) if each.finished and None not in rows[i]]
-    points = [[float(value) for value in rows[i]] for i in plotted]
+    bounds = resolved(constraints, records)
+    infeasible = [i for i in plotted if broken(bounds, vars(records[i]))]
+    allowed = sorted(set(plotted) - set(infeasible))
+    points = [[float(value) for value in rows[i]] for i in allowed]
     members = sorted(front(points, maximize), key=lambda at: (points[at][1], points[at][0]))
     baseline = next((i for i, each in enumerate(records) if each.phase == "baseline"), None)
     better: list[int] = []
-    if baseline in plotted:
-        start = points[plotted.index(baseline)]
+    if baseline is not None and baseline in plotted:
+        start = [float(value) for value in rows[baseline]]
         better = [
-            plotted[at]
+            allowed[at]
             for at, point in enumerate(points)
             if all(a > b if up else a < b for a, b, up in zip(point, start, maximize, strict=True))
         ]
@@ -81,8 +88,9 @@ def view(records: Sequence[Record], objectives: Sequence[str]) -> View:
         records,
         names,
         plotted,
-        front=[plotted[at] for at in members],
-        knee=plotted[knee(points, maximize)] if points else None,
+        infeasible,
+        front=[allowed[at] for at in members],
+        knee=allowed[knee(points, maximize)] if points else None,
         baseline=baseline,
         better=better,
     )
@@ -134,6 +142,7 @@ def embedded(seen: View, study: Mapping[str, Any]) -> dict[str, Any]:
         "on": on,
         "forms": [list(form) for form in forms],
         "plotted": seen.plotted,
+        "infeasible": seen.infeasible,
         "front": seen.front,
         "knee": seen.knee,
         "baseline": seen.baseline,

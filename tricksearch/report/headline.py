@@ -59,10 +59,15 @@ def certainty(seen: View) -> str:
 def details(seen: View, study: Mapping[str, Any]) -> list[str]:
     """What stands behind the answer: counts, n, hardware, and what is not established."""
     lines = [_counts(seen), _measured(seen, study)]
+    if study.get("constraints"):
+        lines.append(
+            f"Constraints: {', '.join(study['constraints'])}. {_n(len(seen.infeasible), 'finished record')} "
+            f"{'breaks' if len(seen.infeasible) == 1 else 'break'} them and cannot be on the front."
+        )
     drifted = [each for each in seen.records if each.latency_drift is not None and abs(each.latency_drift - 1) > DRIFT]
     if drifted:
         lines.append(
-            f"In {_n(len(drifted), 'trial')} the machine's speed changed by more than {100 * DRIFT:.0f} % while"
+            f"In {_n(len(drifted), 'record')} the machine's speed changed by more than {100 * DRIFT:.0f} % while"
             " latency was taken (a reference model is timed before and after): read those with care."
         )
     lines.append(
@@ -82,7 +87,10 @@ def _counts(seen: View) -> str:
     by_status = Counter(each.status for each in seen.records)
     done = by_status.pop(STATUSES[0], 0)
     rest = [f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(by_status.items())]
-    total = _n(len(seen.records), "trial")
+    trials = len({each.trial for each in seen.records})
+    total = _n(trials, "trial")
+    if trials < len(seen.records):
+        total += f" and {_n(len(seen.records) - trials, 'variant')} of them"
     if not seen.records:
         return "No trial is recorded."
     if not rest:

@@ -7,6 +7,7 @@
   const measure = Object.fromEntries(data.measures.map((m) => [m.key, m]));
   const onFront = new Set(data.front);
   const plotted = new Set(data.plotted);
+  const infeasible = new Set(data.infeasible);
   const PAGE = 200; // rows that the table shows before it is asked for more
   const $ = (id) => document.getElementById(id);
   const state = { selected: null, filter: new Map(), status: "", sort: null, down: false, rows: PAGE };
@@ -48,7 +49,7 @@
   };
   const recipeText = (i) => (i === data.baseline ? "the baseline" : difference(i).join(", ") || "as the baseline");
   const recipeYaml = (i) => {
-    const heading = [`# Trial ${col.trial[i]} of the study ${data.study}, seed ${col.seed[i]}, ${col.status[i].replaceAll("_", " ")}`];
+    const heading = [`# Trial ${col.id[i]} of the study ${data.study}, seed ${col.seed[i]}, ${col.status[i].replaceAll("_", " ")}`];
     if (plotted.has(i)) heading.push(`# ${data.objectives.map((key) => `${measure[key].title} ${withUnit(key, col[key][i])}`).join(", ")}`);
     const tricks = [...tricksOf(i)].map(([name, fields]) =>
       `  ${name}:${fields.length ? "" : " {}"}\n${fields.map(([field, value]) => `    ${field}: ${value}\n`).join("")}`);
@@ -97,7 +98,7 @@
   }
   function showFilter() {
     const shown = col.trial.reduce((sum, _, i) => sum + passes(i), 0);
-    $("shown").textContent = state.filter.size ? `${number(shown, 0)} of ${number(count, 0)} trials match; the chart dims the others, the table leaves them out.` : "No filter is set.";
+    $("shown").textContent = state.filter.size ? `${number(shown, 0)} of ${number(count, 0)} records match; the chart dims the others, the table leaves them out.` : "No filter is set.";
     $("reset").hidden = state.filter.size === 0;
   }
 
@@ -193,7 +194,7 @@
   }
   function tooltip(i, event) {
     const box = $("tooltip");
-    box.replaceChildren(make("strong", `Trial ${col.trial[i]}${i === data.baseline ? ", the baseline" : ""}`));
+    box.replaceChildren(make("strong", `Trial ${col.id[i]}${i === data.baseline ? ", the baseline" : ""}`));
     for (const line of i === data.baseline ? [] : difference(i)) box.append(make("div", line));
     const n = col.validation_images[i];
     if (col.accuracy[i] !== null) {
@@ -232,7 +233,7 @@
 
   // ---- table
   const columns = [
-    { title: "trial", number: true, value: (i) => col.trial[i] },
+    { title: "trial", number: true, value: (i) => col.trial[i] + col.variant[i] / 1e4, text: (i) => col.id[i] },
     { title: "status", value: (i) => col.status[i], text: (i) => col.status[i].replaceAll("_", " ") },
     ...["accuracy", "f1", "latency_ms", "latency_p95_ms", "params", "file_bytes", "train_seconds"].map((key) => ({
       title: `${measure[key].title.replace("top-1 ", "").replace("latency, ", "latency ")}${measure[key].unit ? `, ${measure[key].unit}` : ""}`,
@@ -330,9 +331,10 @@
     state.selected = i;
     $("panel").hidden = false;
     document.querySelector(".columns").classList.remove("single");
-    $("panel-title").textContent = `Trial ${col.trial[i]}`;
+    $("panel-title").textContent = `Trial ${col.id[i]}`;
     const marks = [
       [i === data.baseline, "baseline"], [i === data.knee, "knee"], [onFront.has(i), "front"], [col.status[i] !== "finished", col.status[i].replaceAll("_", " ")],
+      [infeasible.has(i), "breaks a constraint"],
     ].filter(([yes]) => yes).map(([, word]) => make("span", word === "front" ? "on the front" : word, `mark ${word}`));
     $("panel-marks").replaceChildren(...marks);
     $("panel-reason").hidden = !col.reason[i];

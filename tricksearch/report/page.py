@@ -49,7 +49,7 @@ def render(records: Sequence[Record], study: Mapping[str, Any]) -> str:
     """The page's HTML. Raises InputError for an objective that is no measure."""
     from plotly.offline import get_plotlyjs
 
-    seen = view(records, study.get("objectives") or DEFAULT_OBJECTIVES)
+    seen = view(records, study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
     library, script = (_inline(text) for text in (get_plotlyjs(), _asset("page.js")))
     return Template(_asset("page.html")).substitute(
         policy=_policy(library, script),

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from tricksearch.contract import InputError, NotApplicable, Registry, discover, source_file
 from tricksearch.search.folder import held_folder, open_store
-from tricksearch.search.loop import Loop, Observer, run_job
+from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
+from tricksearch.trial.cache import Cache
+from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class RunObserver(Observer, Protocol):
@@ -41,6 +46,7 @@ def run_study(
         store = open_store(folder, study, registry)
         try:
             write_resolved(folder, study)
+            Cache(cache_folder(study, folder)).check()
             loop = Loop(study, registry, store, folder, observer)
             observer.begins(study, store.records(), "this process" if local else address or "this machine")
             try:
@@ -85,7 +91,7 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
     machine = Machine()
     try:
         with tempfile.TemporaryDirectory(prefix="tricksearch-check-") as folder:
-            bench = Bench(base, 0, registry, data, machine, Path(folder), Path(folder))
+            bench = Bench(base, 0, registry, data, machine, Path(folder), teach=_untrained, net=_untrained)
             for name, use in study.tricks.items():
                 if use.use == "never" or "model" not in hooks(registry[name]):
                     continue
@@ -104,6 +110,10 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
     finally:
         machine.close()
     return registry
+
+
+def _untrained(recipe: Recipe | None = None) -> nn.Module:
+    raise NotApplicable("it asks for a trained net when the net is built")
 
 
 def _write(folder: Path, study: Study, store: Store) -> list[Record]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -13,6 +14,7 @@ from tricksearch.search.proposer import Proposer
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
+from tricksearch.trial.bounds import Bound, baseline_of, resolved
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 
@@ -25,7 +27,9 @@ class Job:
     phase: str
     seed: int
     recipe: dict[str, Any]
-    teachers: str
+    variants: list[dict[str, dict[str, Any]]]  # the tricks of the recipes that share its training
+    bounds: list[dict[str, Any]]
+    cache: str
     directory: str  # where the study was started: relative paths in the recipe start there
 
     def to_json(self) -> dict[str, Any]:
@@ -33,8 +37,8 @@ class Job:
         return dict(vars(self))
 
 
-def run_job(job: Job) -> Record:
-    """Run one trial in this process, in the folder where the study was started. Raises InputError without it."""
+def run_job(job: Job) -> list[Record]:
+    """Run one trial and its variants here, in the folder where the study was started. Raises InputError without it."""
     from tricksearch.trial.run import run_trial
 
     try:
@@ -44,10 +48,13 @@ def run_job(job: Job) -> Record:
             f"the folder where the study was started is not on the node '{socket.gethostname()}': {error}",
             remedy="give every node the study's folder, data and plugins under the same paths",
         ) from error
+    recipe = Recipe.model_validate(job.recipe)
     return run_trial(
-        Recipe.model_validate(job.recipe),
+        recipe,
         job.seed,
-        teachers=Path(job.teachers),
+        cache=Path(job.cache),
+        variants=[recipe.model_copy(update={"tricks": tricks}) for tricks in job.variants],
+        bounds=[Bound(**each) for each in job.bounds],
         number=job.trial,
         phase=job.phase,
     )
@@ -68,11 +75,12 @@ class Loop:
 
     def __init__(self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer) -> None:
         self.study, self._store, self._observer = study, store, observer
-        self._teachers = (folder / "teachers").resolve()
+        self._cache = cache_folder(study, folder)
         records = store.records()
+        self._baseline = baseline_of(records)
         self._proposer = Proposer(study, Space.of(study, registry), records)
         self._open: dict[int, Job] = {}
-        self.done = len(records)
+        self.done = len({record.trial for record in records})
         self.exhausted = False  # every recipe of the space has been tried
 
     @property
@@ -93,24 +101,36 @@ class Loop:
             phase=proposal.phase,
             seed=self.study.search.seed,
             recipe=proposal.recipe.model_dump(mode="json"),
-            teachers=str(self._teachers),
+            variants=list(proposal.variants),
+            bounds=[vars(bound) for bound in self._bounds()],
+            cache=str(self._cache),
             directory=str(Path.cwd()),
         )
         self._open[job.trial] = job
         self._observer.started(job)
         return job
 
-    def finish(self, record: Record) -> None:
-        """Store a record, then tell the sampler. The store comes first: what it holds is never run again."""
-        self._store.add(record)
-        self._open.pop(record.trial, None)
+    def finish(self, records: Sequence[Record]) -> None:
+        """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again."""
+        self._store.add(records)
+        self._open.pop(records[0].trial, None)
         self.done += 1
-        self._proposer.tell(record)
-        self._observer.recorded(record)
+        self._baseline = self._baseline or baseline_of(records)
+        for record in records:
+            self._proposer.tell(record)
+            self._observer.recorded(record)
 
     def lost(self, job: Job, status: str, reason: str) -> None:
         """Record a trial whose worker did not live to report it."""
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         self.finish(
-            Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)
+            [Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)]
         )
+
+    def _bounds(self) -> list[Bound]:
+        return resolved(self.study.constraints, [self._baseline] if self._baseline else [])
+
+
+def cache_folder(study: Study, folder: Path) -> Path:
+    """Where the study's stages are kept: the folder that it names, or one in the run folder."""
+    return Path(study.cache).expanduser().resolve() if study.cache else (folder / "cache").resolve()

@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tricksearch.search.study import Study
+from tricksearch.trial.bounds import feasible
 from tricksearch.trial.hardware import hardware, versions
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES, Record
@@ -19,9 +20,10 @@ from tricksearch.verdicts.front import front, knee
 REPORT = "report.html"
 
 
-def front_of(records: Sequence[Record], objectives: Sequence[str]) -> list[Record]:
-    """The finished records that no other beats on every objective, ordered by the second objective."""
-    finished = [record for record in records if record.finished]
+def front_of(records: Sequence[Record], study: Study) -> list[Record]:
+    """The records that keep the constraints and that no other such beats on every objective, by the second one."""
+    objectives = study.objectives
+    finished = feasible(records, study.constraints)
     if not finished:
         return []
     points = [[getattr(record, name) for name in objectives] for record in finished]
@@ -29,11 +31,12 @@ def front_of(records: Sequence[Record], objectives: Sequence[str]) -> list[Recor
     return sorted((finished[index] for index in chosen), key=lambda record: float(getattr(record, objectives[1])))
 
 
-def best_of(records: Sequence[Record], objectives: Sequence[str]) -> Record | None:
-    """The knee of the front, or None where no trial finished."""
-    candidates = front_of(records, objectives)
+def best_of(records: Sequence[Record], study: Study) -> Record | None:
+    """The knee of the front, or None where there is none."""
+    candidates = front_of(records, study)
     if not candidates:
         return None
+    objectives = study.objectives
     points = [[getattr(record, name) for name in objectives] for record in candidates]
     return candidates[knee(points, [MEASURES[name].maximize for name in objectives])]
 
@@ -48,15 +51,15 @@ def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None
     """Write records.parquet, front.csv, best.yaml and study.resolved.yaml, each in one step."""
     table = _table(records)
     _replace(folder / "records.parquet", lambda path: table.to_parquet(path, index=False))
-    chosen = _table(front_of(records, study.objectives)).drop(columns=["hardware", "versions", "reason", "status"])
+    chosen = _table(front_of(records, study)).drop(columns=["hardware", "versions", "reason", "status"])
     _replace(folder / "front.csv", lambda path: chosen.to_csv(path, index=False))
-    best = best_of(records, study.objectives)
+    best = best_of(records, study)
     if best is not None:
         measured = ", ".join(
             f"{name} {getattr(best, name):.{MEASURES[name].digits}f}{_unit(name)}" for name in study.objectives
         )
         heading = (
-            f"The knee of the front of '{study.name}': trial {best.trial}, seed {best.seed}.\n"
+            f"The knee of the front of '{study.name}': trial {best.id}, seed {best.seed}.\n"
             f"Measured once there: {measured} (n = {best.validation_images} validation images).\n"
             "Run it again with: tricksearch trial best.yaml"
         )
@@ -83,11 +86,11 @@ def _table(records: Sequence[Record]) -> Any:
     rows = []
     for record in records:
         row = record.to_json()
-        for column in ("recipe", "hardware", "versions"):
+        for column in ("recipe", "hardware", "versions", "reused", "throughputs"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
     table = pd.DataFrame(rows, columns=columns)
-    whole = ["params", "macs", "file_bytes", "validation_images", "latency_runs"]
+    whole = ["params", "macs", "file_bytes", "memory_bytes", "validation_images", "latency_runs"]
     return table.astype(dict.fromkeys(whole, "Int64"))  # a trial that failed has none
 
 

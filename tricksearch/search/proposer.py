@@ -34,6 +34,7 @@ class Proposal:
     trial: int
     phase: str
     recipe: Recipe
+    variants: tuple[dict[str, dict[str, Any]], ...]  # the tricks of other recipes that share its training
 
 
 class Proposer:
@@ -71,7 +72,7 @@ class Proposer:
 
     def tell(self, record: Record) -> None:
         """Learn the outcome of a proposal. A trial without values is told as failed, never as a number."""
-        trial = self._asked.pop(record.trial, None)
+        trial = self._asked.pop(record.trial, None) if record.variant == 0 else None
         if trial is None:
             self._remember(record)
         elif record.finished:
@@ -82,7 +83,13 @@ class Proposer:
     def _proposal(self, number: int, phase: str, recipe: Recipe) -> Proposal:
         self._taken.add(number)
         self._seen.add(recipe.key)
-        return Proposal(number, phase, recipe)
+        variants = []
+        for tricks in self._space.variants(recipe.tricks, self._study.variants):
+            key = self._base.model_copy(update={"tricks": tricks}).key
+            if key not in self._seen:
+                self._seen.add(key)  # nobody else may try it meanwhile
+                variants.append(tricks)
+        return Proposal(number, phase, recipe, tuple(variants))
 
     def _draw(self, number: int) -> Recipe | None:
         favourite: dict[str, Any] = {}

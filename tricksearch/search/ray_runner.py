@@ -65,7 +65,7 @@ class LoopSearcher(Searcher):
             with self._kept():
                 if "problem" in result:
                     raise InputError(result["problem"])
-                self._loop.finish(Record.from_json(json.loads(result["record"])))
+                self._loop.finish([Record.from_json(row) for row in json.loads(result["records"])])
 
     def lost(self, trial_id: str, reason: str) -> None:
         """Store that a trial's worker was lost."""

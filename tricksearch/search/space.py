@@ -18,8 +18,10 @@ from tricksearch.contract import (
     Json,
     Net,
     Registry,
+    defaults,
     domains,
     source_file,
+    stages,
 )
 from tricksearch.search.study import Study
 
@@ -96,6 +98,18 @@ class _Field:
             return None
         return {self.name: _coded(checked) if isinstance(self.domain, Choice | Net) else checked}
 
+    def recommended(self, default: Json) -> Json:
+        """The trick's own default, or what of the domain is nearest to it."""
+        domain = self.domain
+        if domain is None:
+            return self.value
+        if isinstance(domain, Float | Int):
+            return domain.check(min(max(default, domain.low), domain.high))
+        try:
+            return domain.check(default)
+        except DomainError:
+            return domain.options[0] if isinstance(domain, Choice | Net) else default
+
     @property
     def size(self) -> int | None:
         """The number of values; None where there is a continuum."""
@@ -113,6 +127,8 @@ class Space:
     forced: tuple[str, ...]
     _switches: tuple[_Switch, ...]
     _fields: Mapping[str, tuple[tuple[str, _Field], ...]]  # trick -> its hyperparameters, in their order
+    _defaults: Mapping[str, Mapping[str, Json]]
+    _stages: Mapping[str, tuple[str, ...]]
 
     @classmethod
     def of(cls, study: Study, registry: Registry) -> Space:
@@ -129,7 +145,13 @@ class Space:
             )
             for name in (*forced, *free)
         }
-        space = cls(tuple(forced), tuple(_switches(free, registry)), fields)
+        space = cls(
+            tuple(forced),
+            tuple(_switches(free, registry)),
+            fields,
+            {name: defaults(registry[name]) for name in fields},
+            {name: stages(registry[name]) for name in fields},
+        )
         _refuse_shared_names(space, registry)
         return space
 
@@ -162,6 +184,51 @@ class Space:
                 if parameter is None:
                     return None
                 found |= parameter
+        return found
+
+    def variants(self, tricks: Mapping[str, Mapping[str, Json]], how: str) -> list[dict[str, dict[str, Json]]]:
+        """What else can be made of the net that these tricks train, without training: other recipes of this space.
+
+        With "search" every trick that acts behind the compression is put on and off, at the values that it has here
+        or its recommended ones, and what compresses is taken off. With "all" each option of such a trick's choices
+        is taken as well. With "none", and for tricks that are no recipe of this space, there are none.
+        """
+        if how == "none" or self.parameters(tricks) is None:
+            return []
+        here = {name: dict(values) for name, values in tricks.items()}
+        found: list[dict[str, dict[str, Json]]] = [{name: here[name] for name in self.forced}]
+        for switch in self._switches:
+            options = self._instead(switch, here, how)
+            found = [{**recipe, **option} for recipe in found for option in options]
+        ordered = [dict(sorted(recipe.items())) for recipe in found]
+        return [recipe for recipe in ordered if recipe != here]
+
+    def _instead(
+        self, switch: _Switch, here: Mapping[str, dict[str, Json]], how: str
+    ) -> list[dict[str, dict[str, Json]]]:
+        """What a switch may stand on when the training stays as it is; first how it stands."""
+        on = next((name for name in switch.tricks.values() if name in here), None)
+        if on is not None and "train" in self._stages[on]:
+            return [{on: here[on]}]
+        options: list[dict[str, dict[str, Json]]] = [{on: here[on]}] if on is not None else []
+        options.append({})
+        for name in switch.tricks.values():
+            if name is None or {"train", "compress"} & set(self._stages[name]):
+                continue
+            values = here.get(name) or {
+                field: each.recommended(self._defaults[name][field]) for field, each in self._fields[name]
+            }
+            for chosen in self._choices(name, values) if how == "all" else [values]:
+                if {name: chosen} not in options:
+                    options.append({name: chosen})
+        return options
+
+    def _choices(self, name: str, values: Mapping[str, Json]) -> list[dict[str, Json]]:
+        """The values, and with each other combination of the choices among them."""
+        found = [dict(values)]
+        for field, each in self._fields[name]:
+            if isinstance(each.domain, Choice):
+                found = [{**one, field: option} for one in found for option in each.domain.options]
         return found
 
     def switches(self) -> dict[str, list[str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,21 @@ from tricksearch.contract import InputError
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 
-SCHEMA = 1
+SCHEMA = 2
 _tables = sa.MetaData()
 _records = sa.Table(
     "records",
     _tables,
     sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("trial", sa.Integer, nullable=False, unique=True),
+    sa.Column("trial", sa.Integer, nullable=False),
+    sa.Column("variant", sa.Integer, nullable=False),
     sa.Column("phase", sa.String(20), nullable=False),
     sa.Column("status", sa.String(20), nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("recipe_key", sa.String(16), nullable=False),
     sa.Column("seed", sa.Integer, nullable=False),
     sa.Column("record", sa.Text, nullable=False),  # the whole record as JSON
+    sa.UniqueConstraint("trial", "variant"),
     sa.UniqueConstraint("recipe_key", "seed"),
 )
 _facts = sa.Table(
@@ -62,24 +64,30 @@ class Store:
         """The store in this SQLite file, made if absent."""
         return cls(f"sqlite:///{path}")
 
-    def add(self, record: Record) -> None:
-        """Append one record. Raises InputError where the disk is full or the store cannot be written."""
-        row = {
-            "trial": record.trial,
-            "phase": record.phase,
-            "status": record.status,
-            "reason": record.reason,
-            "recipe_key": Recipe.model_validate(record.recipe).key,
-            "seed": record.seed,
-            "record": json.dumps(record.to_json()),
-        }
+    def add(self, records: Sequence[Record]) -> None:
+        """Append the records of one trial, all or none. Raises InputError where the store cannot be written."""
+        rows = [
+            {
+                "trial": record.trial,
+                "variant": record.variant,
+                "phase": record.phase,
+                "status": record.status,
+                "reason": record.reason,
+                "recipe_key": Recipe.model_validate(record.recipe).key,
+                "seed": record.seed,
+                "record": json.dumps(record.to_json()),
+            }
+            for record in records
+        ]
         with self._guard(), self._engine.begin() as connection:
-            connection.execute(_records.insert().values(**row))
+            connection.execute(_records.insert(), rows)
 
     def records(self) -> list[Record]:
-        """Every record, by trial number."""
+        """Every record, by the numbers of trial and variant."""
         with self._guard(), self._engine.connect() as connection:
-            rows = connection.execute(sa.select(_records.c.record).order_by(_records.c.trial)).scalars()
+            rows = connection.execute(
+                sa.select(_records.c.record).order_by(_records.c.trial, _records.c.variant)
+            ).scalars()
             return [Record.from_json(json.loads(row)) for row in rows]
 
     def fact(self, name: str) -> Any:

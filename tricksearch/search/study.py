@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field
 
 from tricksearch.contract import Json, nearest
 from tricksearch.search.uses import TrickReader, TrickUse
+from tricksearch.trial.bounds import Constraint
 from tricksearch.trial.document import (
     Document,
     check_names,
@@ -24,6 +25,7 @@ from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings
 
+FREE = ("name", "cache", "variants", "versions", "hardware", "left_out")  # they change no result
 NOTES = ("versions", "hardware", "left_out")  # what a resolved study tells of the run that wrote it
 
 
@@ -59,6 +61,19 @@ def _measures(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _constraints(texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        try:
+            Constraint.parse(text)
+        except ValueError as error:
+            raise problem(
+                str(error), "write 'latency_ms <= 8', 'latency_ms <= 0.9 * baseline' or 'accuracy >= baseline - 0.5'"
+            ) from None
+        except KeyError as error:
+            raise problem(f"there is no metric '{error.args[0]}'", nearest(error.args[0], MEASURES)) from None
+    return texts
+
+
 class Study(Settings):
     """A study with everything written out. Its JSON, written as YAML, is itself a study file."""
 
@@ -70,6 +85,11 @@ class Study(Settings):
     plugins: tuple[str, ...] = ()
     tricks: dict[str, TrickUse] = Field(default_factory=dict)
     objectives: Annotated[tuple[str, ...], AfterValidator(_measures)] = ("accuracy", "latency_ms")
+    constraints: Annotated[tuple[str, ...], AfterValidator(_constraints)] = ()
+    variants: Literal["all", "search", "none"] = Field(
+        "search", description="what else is measured on a net that was trained: see docs/variants.md"
+    )
+    cache: str | None = Field(None, description="the folder of stages that are known; null: in the run folder")
     search: SearchSettings = SearchSettings()
     left_out: dict[str, str] = Field(default_factory=dict)  # tricks that this machine cannot run, and why
 
@@ -95,7 +115,7 @@ class Study(Settings):
 
 
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
-    kept = {key: value for key, value in study.items() if key not in ("name", *NOTES)}
+    kept = {key: value for key, value in study.items() if key not in FREE}
     if isinstance(kept.get("search"), Mapping):
         kept["search"] = {key: value for key, value in kept["search"].items() if key not in ("trials", "workers")}
     return kept

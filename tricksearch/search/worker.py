@@ -1,4 +1,4 @@
-"""What runs in a worker: one job in, one record out. A worker is reused for trial after trial."""
+"""What runs in a worker: one job in, its records out. A worker is reused for trial after trial."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tricksearch.trial.record import Record
 
 
 class TrialWorker(tune.Trainable):
-    """Ray Tune's view of a trial: a single step that reports the record as JSON text.
+    """Ray Tune's view of a trial: a single step that reports the records as JSON text.
 
     No exception of a trial leaves it: one that did would cost Ray the whole process.
     """
@@ -30,16 +30,17 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Run the whole trial."""
         try:
-            return {"record": json.dumps(self.run(Job(**self._job)).to_json()), "done": True}
+            records = [record.to_json() for record in self.run(Job(**self._job))]
+            return {"records": json.dumps(records), "done": True}
         except InputError as error:  # no trial can run here; the driver ends the run
             return {"problem": str(error), "done": True}
 
-    def run(self, job: Job) -> Record:
+    def run(self, job: Job) -> list[Record]:
         """The trial itself."""
         return run_job(job)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
-        """Nothing to keep: the record is stored by the driver."""
+        """Nothing to keep: the records are stored by the driver."""
 
     def load_checkpoint(self, checkpoint: Any) -> None:
         """Nothing was kept."""

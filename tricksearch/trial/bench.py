@@ -14,13 +14,13 @@ import torch
 from torch import nn
 
 from tricksearch.contract import Batch, BatchTransform, Images, Loss, Registry, Schedule, Trick, Weights
-from tricksearch.trial import teacher
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.augment import augmentation
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.nets import Normalize, build_net
 from tricksearch.trial.precision import Precision, choose_precision
 from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.teacher import recipe_of
 from tricksearch.trial.train import (
     LastWeights,
     Plan,
@@ -34,7 +34,10 @@ from tricksearch.trial.train import (
 
 
 class Bench:
-    """Implements `tricksearch.Workbench` over one recipe, one seed, and one data set."""
+    """Implements `tricksearch.Workbench` over one recipe, one seed, and one data set.
+
+    `teach` gives the teacher of a recipe, `net` the net that was exported: both are stages of a trial.
+    """
 
     def __init__(
         self,
@@ -44,7 +47,9 @@ class Bench:
         data: DataSet,
         machine: Machine,
         folder: Path,
-        teachers: Path,
+        *,
+        teach: Callable[[Recipe], nn.Module],
+        net: Callable[[], nn.Module],
     ) -> None:
         self.recipe, self.seed, self.folder = recipe, seed, folder
         self.num_classes = data.train.num_classes
@@ -56,7 +61,7 @@ class Bench:
         self.tricks: list[Trick] = recipe.build_tricks(registry)
         self.machine = machine
         self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
-        self._registry, self._teachers, self._data = registry, teachers, data
+        self._data, self._teach, self._net = data, teach, net
         self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
         for trick in self.tricks:
             self._images = trick.data(self._images, self)
@@ -84,6 +89,10 @@ class Bench:
         images: np.ndarray[Any, Any] = to_unit(self._images.pixels.cpu()[torch.from_numpy(order)]).numpy()
         return images
 
+    def net(self) -> nn.Module:
+        """The trained and compressed net that was exported: a copy, float32, on the CPU, in evaluation mode."""
+        return self._net()
+
     def build_net(self) -> nn.Module:
         """The untrained net behind its normalisation, as the model hooks left it."""
         torch.manual_seed(self.stream("net"))
@@ -102,14 +111,8 @@ class Bench:
 
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """A frozen net: images -> logits, trained once for the study and shared by its trials."""
-        recipe = teacher.recipe_of(spec, epochs, self.recipe)
-        seed = teacher.SEED
         start, waited = time.perf_counter(), self.machine.waited
-
-        def fresh(folder: Path) -> Bench:
-            return Bench(recipe, seed, self._registry, self._data, self.machine, folder, self._teachers)
-
-        net = teacher.shared(recipe, self._registry, fresh, self._teachers, self.machine)
+        net = self._teach(recipe_of(spec, epochs, self.recipe))
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
 

@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tricksearch.contract import Images, Predictor, TrialError
-from tricksearch.trial.train import to_unit
+from tricksearch.contract import Images, TrialError
 
 
 @dataclass(frozen=True)
@@ -21,19 +20,27 @@ class Scores:
     n: int
 
 
-def evaluate(
-    predictor: Predictor, images: Images, batch: int = 64, step_aside: Callable[[], None] = lambda: None
+def score(
+    logits: Callable[[int, int], np.ndarray[Any, Any]],
+    images: Images,
+    batch: int = 64,
+    step_aside: Callable[[], None] = lambda: None,
 ) -> Scores:
-    """Score a predictor. Raises TrialError where its logits are not finite."""
+    """Score what gives the logits (stop - start, K) of the images from start to stop.
+
+    Raises TrialError where they are not finite or not one row an image.
+    """
     guesses = []
     for start in range(0, len(images), batch):
         step_aside()
-        logits = predictor(to_unit(images.pixels[start : start + batch]).cpu().numpy())
-        if not np.isfinite(logits).all():
+        stop = min(start + batch, len(images))
+        given = logits(start, stop)
+        if given.shape != (stop - start, images.num_classes):
+            raise TrialError(f"the deployable returned logits of the shape {given.shape} for {stop - start} images")
+        if not np.isfinite(given).all():
             raise TrialError("the deployable returned logits that are not finite")
-        guesses.append(logits.argmax(axis=1))
-    labels = images.labels.cpu().numpy()
-    return scores(np.concatenate(guesses), labels, images.num_classes)
+        guesses.append(given.argmax(axis=1))
+    return scores(np.concatenate(guesses), images.labels.cpu().numpy(), images.num_classes)
 
 
 def scores(guesses: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], num_classes: int) -> Scores:

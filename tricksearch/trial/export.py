@@ -1,17 +1,17 @@
-"""From a trained net to the file that ships: an ONNX graph, and the runtime that runs it."""
+"""From a trained net to the file that ships, an ONNX graph, and what is counted on the net."""
 
 from __future__ import annotations
 
 import copy
 import warnings
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
-from tricksearch.contract import Deployable, Predictor, TrialError
+from tricksearch.contract import Deployable, TrialError
+from tricksearch.trial.runtimes import ONNX_RUNTIME, load
 
 TOLERANCE = 1e-3  # of the largest logit; float32 graphs that were fused differ by about 1e-6
 
@@ -76,7 +76,7 @@ def _dynamo(net: nn.Module, example: torch.Tensor, deployable: Deployable) -> No
 
 
 def _compare(net: nn.Module, deployable: Deployable, input_shape: tuple[int, int, int]) -> None:
-    predictor = onnx_runtime(deployable, 1)
+    predictor = load(ONNX_RUNTIME, deployable, 1)
     for batch in (1, 3):
         images = torch.rand(batch, *input_shape, generator=torch.Generator().manual_seed(batch))
         expected = net(images).numpy()
@@ -86,18 +86,11 @@ def _compare(net: nn.Module, deployable: Deployable, input_shape: tuple[int, int
             raise TrialError(f"its logits differ from the net's by {worst:.3g}")
 
 
-def onnx_runtime(deployable: Deployable, threads: int) -> Predictor:
-    """Load a deployable in ONNX Runtime on the CPU, with a fixed number of threads."""
-    import onnxruntime
+def count(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Parameters, and multiply-accumulates for one image as torch's FlopCounterMode counts them."""
+    from torch.utils.flop_counter import FlopCounterMode
 
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(deployable.path), options, providers=["CPUExecutionProvider"])
-
-    def predict(images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        logits: np.ndarray[Any, Any] = session.run(None, {deployable.input: images})[0]
-        return logits
-
-    return predict
+    device = next(net.parameters()).device
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        net(torch.zeros(1, *input_shape, device=device))
+    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 FINISHED = "finished"
-STATUSES = (FINISHED, "failed", "diverged", "out_of_memory")
+REJECTED = "rejected"  # it breaks a bound whatever its training gives, so it was not trained
+STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED)
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,9 @@ MEASURES: Mapping[str, Measure] = {
     "f1": Measure("%", True, "macro F1", 2),
     "latency_ms": Measure("ms", False, "latency, median", 3),
     "latency_p95_ms": Measure("ms", False, "latency, p95", 3),
+    "latency_p99_ms": Measure("ms", False, "latency, p99", 3),
+    "throughput": Measure("images/s", True, "throughput", 1),
+    "memory_bytes": Measure("bytes", False, "peak memory", 0),
     "params": Measure("", False, "parameters", 0),
     "macs": Measure("", False, "multiply-accumulates", 0),
     "file_bytes": Measure("bytes", False, "file size", 0),
@@ -34,9 +38,9 @@ MEASURES: Mapping[str, Measure] = {
 
 @dataclass(frozen=True)
 class Record:
-    """One row of a study. A measure is None where the trial did not come to it."""
+    """One row of a study. A measure is None where the trial did not come to it, or the platform cannot tell."""
 
-    trial: int
+    trial: int  # a training and what was made of it
     phase: str  # "baseline" or "search"
     status: str
     reason: str
@@ -46,6 +50,10 @@ class Record:
     f1: float | None = None  # percent
     latency_ms: float | None = None
     latency_p95_ms: float | None = None
+    latency_p99_ms: float | None = None
+    throughput: float | None = None  # images a second, at the best of the batch sizes in `throughputs`
+    throughputs: dict[str, float] = field(default_factory=dict)  # batch size -> images a second
+    memory_bytes: int | None = None  # that loading and running the deployable adds, at its peak
     params: int | None = None
     macs: int | None = None  # for one image
     file_bytes: int | None = None
@@ -53,10 +61,19 @@ class Record:
     validation_images: int | None = None  # the n behind accuracy and f1
     latency_runs: int | None = None  # the n behind the latency
     latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
+    latency_spread: float | None = None  # interquartile range of the blocks' medians / their median
     started: str = ""  # ISO 8601, UTC
     wall_seconds: float | None = None
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    variant: int = 0  # 0 is the recipe that was proposed; the others share its training
+    reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
+    spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
+
+    @property
+    def id(self) -> str:
+        """How a person names it: the trial's number, and behind a dot the variant's."""
+        return f"{self.trial}.{self.variant}" if self.variant else str(self.trial)
 
     @property
     def finished(self) -> bool:

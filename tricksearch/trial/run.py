@@ -1,7 +1,4 @@
-"""A trial: one recipe and one seed in, one record out.
-
-data -> net -> train -> compress -> export -> deploy -> accuracy of the file in its runtime -> its latency, alone
-"""
+"""A trial: one recipe and one seed in, one record out; and with it the variants that share its training."""
 
 from __future__ import annotations
 
@@ -11,67 +8,91 @@ import functools
 import logging
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
 
-from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
-from tricksearch.trial.bench import Bench
+from tricksearch.contract import InputError, Registry, TrialError, discover
+from tricksearch.trial.bounds import Bound, Rejected, broken
+from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import DataSet, load_data
-from tricksearch.trial.evaluate import evaluate
-from tricksearch.trial.export import export, onnx_runtime
 from tricksearch.trial.hardware import hardware, versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import FINISHED, Record
+from tricksearch.trial.record import FINISHED, REJECTED, Record
+from tricksearch.trial.runner import Runner
 from tricksearch.trial.settings import DataSettings
-from tricksearch.trial.stopwatch import time_latency
-from tricksearch.trial.train import to_unit
+from tricksearch.trial.stages import Note, Shop, Stages
 
 log = logging.getLogger(__name__)
-Note = Callable[[str], None]
 
 
 def run_trial(
     recipe: Recipe,
     seed: int,
     *,
-    teachers: Path,
+    cache: Path,
+    variants: Sequence[Recipe] = (),
+    bounds: Sequence[Bound] = (),
     number: int = 0,
     phase: str = "search",
     note: Note = lambda text: None,
     reraise: tuple[type[Exception], ...] = (),
-) -> Record:
-    """Run a trial. Whatever befalls it becomes a record with its reason; only an interrupt passes through.
+) -> list[Record]:
+    """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
-    `teachers` is the folder of the study's shared teachers; `note` hears which stage begins; errors of the kinds in
-    `reraise` come out as they were raised. Raises InputError where no trial of this study could run here: its data
-    or its plugins are not there, or the disk is full.
+    Whatever befalls one becomes its record's status and reason; only an interrupt passes through. Variants of a
+    training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
+    `cache` is the folder of what is known already; `note` hears which stage begins; errors of the kinds in `reraise`
+    come out as they were raised. Raises InputError where no trial of this study could run here: its data, its
+    plugins or its cache are not there, or the disk is full.
     """
-    started, clock = datetime.now(UTC), time.perf_counter()
-    status, reason, measured = FINISHED, "", {}
     torch.set_num_threads(recipe.train.threads)
     machine = Machine()
+    records: list[Record] = []
     try:
         with machine.shared():
             registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
-            try:
-                measured = _measure(recipe, seed, registry, data, machine, teachers, note)
-            except reraise:
-                raise
-            except Exception as error:
-                _refuse_full_disk(error)
-                log.exception("trial %d", number)
-                status, reason = _status(error)
+            Cache(cache).check()
+            shop = Shop(registry, data, Cache(cache), machine, _runner(data), note)
+            for variant, each in enumerate((recipe, *variants)):
+                record, training_failed = _record(each, seed, shop, bounds, reraise)
+                records.append(_numbered(record, number, variant, phase if variant == 0 else "search"))
+                if training_failed:
+                    break
     finally:
         machine.close()
-    return Record(
-        trial=number,
-        phase=phase,
+        if torch.cuda.is_available():
+            with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
+                torch.cuda.empty_cache()
+    return records
+
+
+def _record(
+    recipe: Recipe, seed: int, shop: Shop, bounds: Sequence[Bound], reraise: tuple[type[Exception], ...]
+) -> tuple[Record, bool]:
+    """The record of one variant, and whether its training failed."""
+    started, clock = datetime.now(UTC), time.perf_counter()
+    status, reason, measured, stages = FINISHED, "", {}, None
+    try:
+        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
+            stages = Stages(recipe, seed, shop, Path(folder))
+            measured = _measured(stages, bounds)
+    except reraise:
+        raise
+    except Rejected as error:
+        status, reason, measured = REJECTED, str(error), error.measures
+    except Exception as error:
+        _refuse_full_disk(error)
+        log.exception("the trial failed")
+        status, reason = _status(error)
+    record = Record(
+        trial=0,
+        phase="",
         status=status,
         reason=reason,
         seed=seed,
@@ -80,21 +101,37 @@ def run_trial(
         wall_seconds=round(time.perf_counter() - clock, 3),
         hardware=hardware(),
         versions=versions(),
+        reused=list(stages.reused) if stages else [],
+        spent_seconds=round(stages.spent_seconds, 3) if stages else 0.0,
         **measured,
     )
+    return record, stages is not None and stages.keys.train in shop.failed
 
 
-def _measure(
-    recipe: Recipe, seed: int, registry: Registry, data: DataSet, machine: Machine, teachers: Path, note: Note
-) -> dict[str, Any]:
-    try:
-        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
-            bench = Bench(recipe, seed, registry, data, machine, Path(folder), teachers)
-            return _stages(bench, data, note)
-    finally:
-        if torch.cuda.is_available():
-            with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
-                torch.cuda.empty_cache()
+def _measured(stages: Stages, bounds: Sequence[Bound]) -> dict[str, Any]:
+    if bounds:
+        foreseen = stages.foreseen()
+        if foreseen is not None and (why := broken(bounds, foreseen)):
+            raise Rejected(f"{why}; seen before training", foreseen)
+    return stages.measures()
+
+
+def _numbered(record: Record, trial: int, variant: int, phase: str) -> Record:
+    return replace(record, trial=trial, variant=variant, phase=phase)
+
+
+_runners: dict[str, Runner] = {}
+
+
+def _runner(data: DataSet) -> Runner:
+    """The process that runs deployables on this data set's validation images, kept for the next trial."""
+    key = data.digest("validation")
+    if key not in _runners:
+        for other in _runners.values():
+            other.close()
+        _runners.clear()
+        _runners[key] = Runner(data.validation.pixels.numpy())
+    return _runners[key]
 
 
 def _refuse_full_disk(error: Exception) -> None:
@@ -104,70 +141,6 @@ def _refuse_full_disk(error: Exception) -> None:
             f"the disk is full: {error}",
             remedy="free some space and run the same command again; what is stored is kept",
         ) from error
-
-
-def _stages(bench: Bench, data: DataSet, note: Note) -> dict[str, Any]:
-    recipe, machine = bench.recipe, bench.machine
-    _load_torch()
-    note("train")
-    start, waited = time.perf_counter(), machine.waited
-    net = bench.train(bench.build_net())
-    note("compress")
-    for trick in bench.tricks:
-        net = trick.compress(net, bench)
-    net = net.eval()  # a hook may leave it in training mode, where counting would change its batch norms
-    if bench.device.type == "cuda":
-        torch.cuda.synchronize(bench.device)
-    train_seconds = time.perf_counter() - start - (machine.waited - waited) - bench.teacher_seconds
-
-    machine.step_aside()
-    note("export")
-    params, macs = count(net, bench.input_shape)
-    deployable = export(net, bench.input_shape, bench.folder / "model.onnx")
-    machine.step_aside()
-    note("deploy")
-    runtime: Runtime = onnx_runtime
-    for trick in bench.tricks:
-        deployable = trick.deploy(deployable, bench)
-        runtime = trick.runtime(runtime, bench)
-
-    machine.step_aside()
-    note("measure")
-    scores = evaluate(runtime(deployable, recipe.train.threads), data.validation, step_aside=machine.step_aside)
-    predictor = runtime(deployable, recipe.latency.threads)
-    pixels = data.validation.pixels[: recipe.latency.batch]
-    pixels = pixels.repeat(-(-recipe.latency.batch // len(pixels)), 1, 1, 1)[: recipe.latency.batch]
-    with machine.alone():
-        timing = time_latency(predictor, to_unit(pixels).numpy(), recipe.latency)
-    return {
-        "accuracy": scores.accuracy,
-        "f1": scores.f1,
-        "validation_images": scores.n,
-        "latency_ms": timing.median_ms,
-        "latency_p95_ms": timing.p95_ms,
-        "latency_runs": timing.runs,
-        "latency_drift": timing.drift,
-        "params": params,
-        "macs": macs,
-        "file_bytes": deployable.path.stat().st_size,
-        "train_seconds": train_seconds,
-    }
-
-
-@functools.cache
-def _load_torch() -> None:
-    # torch imports its compiler with a process's first optimizer: seconds that are no part of a training.
-    torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
-
-
-def count(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]:
-    """Parameters, and multiply-accumulates for one image as torch's FlopCounterMode counts them."""
-    from torch.utils.flop_counter import FlopCounterMode
-
-    device = next(net.parameters()).device
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        net(torch.zeros(1, *input_shape, device=device))
-    return sum(parameter.numel() for parameter in net.parameters()), counter.get_total_flops() // 2
 
 
 def _status(error: Exception) -> tuple[str, str]:

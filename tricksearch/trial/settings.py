@@ -69,3 +69,6 @@ class LatencySettings(Settings):
     threads: int = Field(1, ge=1, le=256)
     blocks: int = Field(5, ge=3, le=100, description="separate blocks of runs")
     block_seconds: float = Field(0.06, ge=0.005, le=60)
+    batches: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
+        (1, 8, 32), min_length=1, max_length=8, description="batch sizes that the throughput is taken at"
+    )

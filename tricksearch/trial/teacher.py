@@ -1,32 +1,17 @@
-"""Teachers: nets that are trained once for a study, kept in a file, and shared by its trials."""
+"""Teachers: nets that are trained once, by a recipe of their own, and shared by all trials that learn from them."""
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
-import json
-import logging
-import os
-import tempfile
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import nn
 
-from tricksearch.contract import InputError, Registry, nearest, source_hash
-from tricksearch.trial.hardware import versions
-from tricksearch.trial.machine import Machine
+from tricksearch.contract import InputError, nearest
 from tricksearch.trial.nets import BUILT_IN
+from tricksearch.trial.precision import Precision
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.settings import NetSettings
-
-if TYPE_CHECKING:
-    from tricksearch.trial.bench import Bench
-
-log = logging.getLogger(__name__)
 
 KEYS = ("net", "train", "tricks")
 SEED = 0  # one teacher for the study, whatever the seeds of its trials
@@ -55,71 +40,22 @@ def _net(given: str | dict[str, Any]) -> dict[str, Any]:
     return NetSettings.model_validate({"name": given} if isinstance(given, str) else given).model_dump(mode="json")
 
 
-def shared(
-    recipe: Recipe, registry: Registry, bench: Callable[[Path], Bench], teachers: Path, machine: Machine
-) -> nn.Module:
-    """The teacher of this recipe, frozen: from its file, or trained and stored by whoever comes first."""
-    file = teachers / f"{_key(recipe, registry)}.pt"
-    teachers.mkdir(parents=True, exist_ok=True)
-    with (
-        tempfile.TemporaryDirectory(prefix="teacher-", dir=teachers) as folder,
-        _one_at_a_time(file, machine),
-    ):
-        own = bench(Path(folder))
-        net = own.build_net()
-        if not _load(net, file):
-            net = own.train(own.build_net())  # anew: a file of another net may have overwritten a part of it
-            _save(net, file)
-    net = own.precision.place(net).eval()
+def frozen(net: nn.Module, precision: Precision) -> nn.Module:
+    """The trained net as a teacher: images (N, C, H, W) -> logits (N, K), in evaluation mode, never trained on."""
+    net = precision.place(net).eval()
     for parameter in net.parameters():
         parameter.requires_grad_(False)
-    return _Teacher(net, own)
+    return _Teacher(net, precision)
 
 
 class _Teacher(nn.Module):
     """Runs the teacher in the number format of the training."""
 
-    def __init__(self, net: nn.Module, bench: Bench) -> None:
+    def __init__(self, net: nn.Module, precision: Precision) -> None:
         super().__init__()
-        self.net, self._precision = net, bench.precision
+        self.net, self._precision = net, precision
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         with self._precision.autocast(), torch.no_grad():
             logits: torch.Tensor = self.net(self._precision.layout(images)).float()
         return logits
-
-
-def _key(recipe: Recipe, registry: Registry) -> str:
-    relevant = recipe.model_dump(mode="json", exclude={"latency", "plugins"}) | {
-        "seed": SEED,
-        "versions": versions(),
-        "sources": {name: source_hash(registry[name]) for name in recipe.tricks if name in registry},
-    }
-    return hashlib.sha256(json.dumps(relevant, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def _load(net: nn.Module, file: Path) -> bool:
-    try:
-        net.load_state_dict(torch.load(file, map_location="cpu", weights_only=True))
-    except FileNotFoundError:
-        return False
-    except (PermissionError, MemoryError):
-        raise
-    except Exception:  # a damaged or foreign file, whatever torch makes of it: trained again and replaced
-        log.warning("the teacher in %s cannot be read and is trained again", file, exc_info=True)
-        return False
-    return True
-
-
-def _save(net: nn.Module, file: Path) -> None:
-    temporary = file.with_suffix(f".{os.getpid()}.tmp")
-    torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, temporary)
-    os.replace(temporary, file)
-
-
-@contextlib.contextmanager
-def _one_at_a_time(file: Path, machine: Machine) -> Iterator[None]:
-    with open(file.with_suffix(".lock"), "w") as lock:
-        with machine.idle():  # a stopwatch need not wait for a trial that waits for its teacher
-            fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -1,4 +1,4 @@
-"""The Pareto front of measured points: its members and its knee.
+"""The Pareto front of measured points: its members, its knee, and the area that it dominates.
 
 A point is a row of objectives; `maximize[j]` says whether more of objective j is better. A point dominates
 another when it is at least as good on every objective and better on one.
@@ -62,6 +62,30 @@ def knee(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> int:
     # Rounded, so that ends whose sums differ by a rounding error alone still count as equal.
     gain = np.round(((worst - costs) / span).sum(axis=1), 12)
     return members[int(np.lexsort((np.array(members), costs[:, 0], -gain))[0])]
+
+
+def hypervolume(points: Sequence[Sequence[float]], maximize: Sequence[bool], reference: Sequence[float]) -> float:
+    """The exact area that the points (n, 2) dominate, bounded by the reference point.
+
+    Its unit is the product of the two objectives' units. A point that is not better than the reference on
+    both objectives adds nothing. Raises ValueError for NaN, an infinite value, or other than two objectives.
+
+    >>> hypervolume([(98.0, 0.5), (97.0, 0.25)], maximize=(True, False), reference=(90.0, 1.0))
+    5.75
+    """
+    if len(maximize) != 2:
+        raise ValueError(f"the hypervolume of two objectives is implemented, not of {len(maximize)}")
+    costs = _costs(points, maximize)
+    corner = _costs([reference], maximize)[0]
+    if not (np.isfinite(costs).all() and np.isfinite(corner).all()):
+        raise ValueError("the hypervolume needs finite points and a finite reference")
+    costs = costs[(costs < corner).all(axis=1)]
+    if not len(costs):
+        return 0.0
+    rows = np.unique(costs[front(costs.tolist(), (False, False))], axis=0)
+    # Along the first cost, each member's strip reaches to the next member, the last one's to the reference.
+    widths = np.diff(np.append(rows[:, 0], corner[0]))
+    return float((widths * (corner[1] - rows[:, 1])).sum())
 
 
 def _costs(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> Floats:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +50,20 @@ class DataSet:
     validation: Images
     test: Images
     augment: str
+
+    def digest(self, split: str) -> str:
+        """A hash of the pixels and labels of 'train', 'validation' or 'test'."""
+        if split not in self._digests:
+            images: Images = getattr(self, split)
+            content = hashlib.sha256(str(tuple(images.pixels.shape)).encode())
+            content.update(images.pixels.numpy().tobytes())
+            content.update(images.labels.numpy().tobytes())
+            self._digests[split] = content.hexdigest()[:32]
+        return self._digests[split]
+
+    @functools.cached_property
+    def _digests(self) -> dict[str, str]:
+        return {}
 
     def channel_stats(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """Mean and standard deviation of each channel of the training split, for pixels in [0, 1].

@@ -1,0 +1,78 @@
+"""The cache that a folder stands for: a run's, or one that studies share."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from tricksearch.contract import InputError
+from tricksearch.search.folder import STORE, read_store
+from tricksearch.search.loop import cache_folder
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.cache import Cache
+
+
+def cache_of(folder: Path) -> Cache:
+    """The cache in a folder, or the one that the run in it uses. Raises InputError where there is neither."""
+    if (folder / STORE).is_file():
+        store = read_store(folder)
+        try:
+            return Cache(cache_folder(study_of(store, folder), folder))
+        finally:
+            store.close()
+    cache = Cache(folder)
+    try:
+        known = bool(cache.usage()) or (folder / "locks").is_dir() or not any(folder.iterdir())
+    except OSError as error:
+        raise InputError(f"the folder cannot be read: {error.strerror}", place=str(folder)) from None
+    if not known:
+        raise InputError(
+            "this is neither a cache nor the folder of a run", place=str(folder), remedy="name one of the two"
+        )
+    return cache
+
+
+def study_of(store: Store, folder: Path) -> Study:
+    """The study of a run's store. Raises InputError where it holds none."""
+    plain = store.fact("study")
+    if plain is None:
+        raise InputError("the store holds no study", place=str(folder), remedy="name the folder of a run")
+    return Study.model_validate(plain)
+
+
+def prune(folder: Path, keep_bytes: int) -> tuple[int, int]:
+    """Drop the entries used longest ago until `keep_bytes` are left; returns how many went, and their bytes.
+
+    Raises InputError where a run is using the folder, or where nothing can be written in the cache.
+    """
+    cache = cache_of(folder)
+    with _unused(folder):
+        try:
+            return cache.prune(keep_bytes)
+        except OSError as error:
+            raise InputError(
+                f"the cache cannot be pruned: {error.strerror}", place=str(cache.folder), remedy="make it writable"
+            ) from error
+
+
+@contextlib.contextmanager
+def _unused(folder: Path) -> Iterator[None]:
+    """Keep runs away from a run folder: what is dropped under a trial is the trial's failure."""
+    try:
+        lock = os.open(folder / ".lock", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:  # no run was ever here
+        yield
+        return
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(lock)
+        raise InputError("a run is using this folder", place=str(folder), remedy="wait until it has ended") from None
+    try:
+        yield
+    finally:
+        os.close(lock)

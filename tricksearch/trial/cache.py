@@ -1,0 +1,201 @@
+"""The cache: what a stage produced, under the key of exactly what could change it.
+
+An entry is a folder, `<cache>/<stage>/<key>/`, with the stage's files and an `entry.json` that holds what was
+measured and each file's checksum. It appears in one rename, and a damaged one is dropped when it is read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tricksearch.contract import InputError
+from tricksearch.trial.machine import Machine
+
+log = logging.getLogger(__name__)
+
+STAGES = ("train", "compress", "deploy", "score", "latency")
+_ENTRY = "entry.json"
+_NEW = ".new-"
+ABANDONED = 3600.0  # seconds after which a folder that was being written belongs to a process that died
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a stage left: `meta`, plain JSON, and files in `folder`."""
+
+    stage: str
+    key: str
+    folder: Path
+    meta: Mapping[str, Any]
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files."""
+        return self.folder / name
+
+
+@dataclass(frozen=True)
+class Usage:
+    """The size of an entry in bytes, and when it was last used (seconds since 1970)."""
+
+    stage: str
+    key: str
+    size: int
+    used: float
+
+
+class Cache:
+    """A folder of entries that several processes and studies may share."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def check(self) -> None:
+        """Raise InputError where nothing can be written there."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(prefix=_NEW, dir=self.folder):
+                pass
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                remedy = "free some space, or name a folder on another disk"
+            else:
+                remedy = "make it writable, or name another folder"
+            raise InputError(
+                f"the cache folder cannot be written: {error.strerror}", place=str(self.folder), remedy=remedy
+            ) from error
+
+    def get(self, stage: str, key: str) -> Entry | None:
+        """The entry, its files proved by their checksums; None where there is none or it was damaged."""
+        folder = self.folder / stage / key
+        try:
+            found = json.loads((folder / _ENTRY).read_bytes())
+            body, mark = found["body"], found["check"]
+            if mark != _digest(_canonical(body)):
+                raise ValueError("its entry.json was changed")
+            for name, check in body["files"].items():
+                if _file_digest(folder / name) != check:
+                    raise ValueError(f"its file {name} was changed")
+            meta = body["meta"]
+        except FileNotFoundError:
+            if not folder.exists():
+                return None
+            self._drop(folder, "a file is missing")
+            return None
+        except (ValueError, KeyError, TypeError) as error:
+            self._drop(folder, str(error))
+            return None
+        with contextlib.suppress(OSError):  # a folder that may only be read can still be read
+            os.utime(folder / _ENTRY)
+        return Entry(stage, key, folder, meta)
+
+    def put(self, stage: str, key: str, meta: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> Entry:
+        """Store an entry; one that another process stored meanwhile is kept in its place. Raises OSError."""
+        target = self.folder / stage / key
+        target.parent.mkdir(parents=True, exist_ok=True)
+        new = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.folder))
+        try:
+            checks = {}
+            for name, source in (files or {}).items():
+                shutil.copyfile(source, new / name)
+                _sync(new / name)
+                checks[name] = _file_digest(new / name)
+            body = {"stage": stage, "key": key, "meta": dict(meta), "files": checks}
+            (new / _ENTRY).write_text(json.dumps({"body": body, "check": _digest(_canonical(body))}))
+            _sync(new / _ENTRY)
+            try:
+                new.rename(target)
+            except OSError as error:
+                if error.errno not in (errno.EEXIST, errno.ENOTEMPTY):
+                    raise
+        finally:
+            shutil.rmtree(new, ignore_errors=True)
+        return Entry(stage, key, target, json.loads(json.dumps(dict(meta))))
+
+    @contextlib.contextmanager
+    def building(self, stage: str, key: str, machine: Machine) -> Iterator[None]:
+        """One process at a time makes an entry; the others wait, and then find it."""
+        locks = self.folder / "locks"
+        locks.mkdir(parents=True, exist_ok=True)
+        with open(locks / f"{stage}-{key}.lock", "w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                with machine.idle():  # a stopwatch need not wait for a trial that waits
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    def usage(self) -> list[Usage]:
+        """Every entry, the one used longest ago first."""
+        found = []
+        for stage in STAGES:
+            for folder in self._folders(stage):
+                with contextlib.suppress(FileNotFoundError):
+                    size = sum(file.stat().st_size for file in folder.iterdir())
+                    found.append(Usage(stage, folder.name, size, (folder / _ENTRY).stat().st_mtime))
+        return sorted(found, key=lambda each: each.used)
+
+    def prune(self, keep_bytes: int) -> tuple[int, int]:
+        """Drop the entries used longest ago until `keep_bytes` are left; returns how many went, and their bytes."""
+        self._sweep()
+        entries = self.usage()
+        left, gone, freed = sum(each.size for each in entries), 0, 0
+        for each in entries:
+            if left <= keep_bytes:
+                break
+            self._remove(self.folder / each.stage / each.key)
+            left, gone, freed = left - each.size, gone + 1, freed + each.size
+        return gone, freed
+
+    def _folders(self, stage: str) -> list[Path]:
+        place = self.folder / stage
+        return [each for each in place.iterdir() if each.is_dir()] if place.is_dir() else []
+
+    def _drop(self, folder: Path, why: str) -> None:
+        log.warning("the cache entry %s is damaged (%s): it is dropped and made again", folder, why)
+        self._remove(folder)
+
+    def _remove(self, folder: Path) -> None:
+        # Out of the way in one step, so that nobody meets half an entry.
+        gone = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.folder))
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(gone / folder.name)
+        shutil.rmtree(gone, ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what processes that died left half written."""
+        if self.folder.is_dir():
+            for each in self.folder.glob(f"{_NEW}*"):
+                with contextlib.suppress(FileNotFoundError):
+                    if time.time() - each.stat().st_mtime > ABANDONED:
+                        shutil.rmtree(each, ignore_errors=True)
+
+
+def _canonical(body: Mapping[str, Any]) -> bytes:
+    return json.dumps(body, sort_keys=True).encode()
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())

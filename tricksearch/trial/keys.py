@@ -1,0 +1,114 @@
+"""Stage keys: for each stage of a trial a hash of exactly what can change its result.
+
+Each key is built on the key of the stage before it, so what comes later never changes what came before: the
+trained net is the same whether it is then quantized or not.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tricksearch.contract import Deployable, Json, Runtime, Trick, source_hash, stages, trick_name
+from tricksearch.trial.data import DataSet
+from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.precision import Precision
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.runtimes import source_of
+
+
+@dataclass(frozen=True)
+class Keys:
+    """The keys of one recipe and seed."""
+
+    train: str
+    compress: str
+    deploy: str
+    score: str
+
+
+def stage_keys(recipe: Recipe, seed: int, tricks: Iterable[Trick], data: DataSet, precision: Precision) -> Keys:
+    """The keys of a recipe whose tricks are these, in their order."""
+    tricks = list(tricks)
+    train = _key(
+        "train",
+        {
+            "engine": engine_hash(),
+            "versions": versions(),
+            "device": hardware()["gpus"] if precision.device.type == "cuda" else hardware()["cpu"],
+            "precision": [str(precision.device.type), str(precision.dtype), precision.channels_last],
+            "data": [data.digest("train"), len(data.classes), data.augment],
+            "net": recipe.net.model_dump(mode="json"),
+            "train": recipe.train.model_dump(mode="json", exclude={"device", "precision", "channels_last"}),
+            "seed": seed,
+            "tricks": _acting(tricks, "train"),
+        },
+    )
+    compress = _key("compress", {"on": train, "tricks": _acting(tricks, "compress")})
+    deploy = _key("deploy", {"on": compress, "tricks": _acting(tricks, "deploy")})
+    score = _key("score", {"on": deploy, "tricks": _acting(tricks, "measure"), "data": data.digest("validation")})
+    return Keys(train, compress, deploy, score)
+
+
+def latency_key(
+    recipe: Recipe, deployable: Deployable, skeleton: str, tricks: Iterable[Trick], runtime: Runtime
+) -> str:
+    """The key of a latency, which depends on the graph and not on its weights: nets of one shape share it.
+
+    `skeleton` is the hash of the deployed graph or, in another format, of the graph that it was made from.
+    """
+    return _key(
+        "latency",
+        {
+            "engine": engine_hash(),
+            "versions": versions(),
+            "hardware": hardware(),
+            "skeleton": skeleton,
+            "format": deployable.format,
+            "precision": deployable.precision,
+            "deploy": _acting(list(tricks), "deploy") if deployable.format != "onnx" else [],
+            "runtime": [runtime.name, source_of(runtime), dict(runtime.options), runtime.threads],
+            "latency": recipe.latency.model_dump(mode="json"),
+        },
+    )
+
+
+def skeleton_of(graph: Path) -> str:
+    """A hash of an ONNX graph without the values of its weights: nodes, attributes, shapes, types."""
+    import onnx
+
+    model = onnx.load(str(graph))
+    for tensor in model.graph.initializer:
+        if tensor.data_type != onnx.TensorProto.INT64:  # those are shapes and axes, which do change the work
+            for content in ("raw_data", "float_data", "int32_data", "double_data", "uint64_data"):
+                tensor.ClearField(content)
+    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()[:32]
+
+
+@functools.cache
+def engine_hash() -> str:
+    """A hash of the engine's own sources, which can change a result as well as a trick's can."""
+    root = Path(__file__).parent.parent
+    files = sorted(file for part in ("contract", "toolkit", "trial") for file in (root / part).rglob("*.py"))
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _acting(tricks: list[Trick], stage: str) -> list[Json]:
+    return [
+        [trick_name(type(trick)), asdict(trick), source_hash(type(trick))]  # type: ignore[call-overload]
+        for trick in tricks
+        if stage in stages(type(trick))
+    ]
+
+
+def _key(stage: str, parts: dict[str, Any]) -> str:
+    text = json.dumps({"stage": stage, **parts}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]

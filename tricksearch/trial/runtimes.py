@@ -1,0 +1,60 @@
+"""Runtimes: the one that runs a deployable where no trick brings another, and the source that ships with a file."""
+
+from __future__ import annotations
+
+import inspect
+import textwrap
+
+from tricksearch.contract import Deployable, NotApplicable, Predictor, Runtime
+
+
+def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:
+    """The graph in ONNX Runtime on the CPU; the graph itself says in which precision it computes."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    name = session.get_inputs()[0].name
+    return lambda images: session.run(None, {name: images})[0]
+
+
+ONNX_RUNTIME = Runtime(
+    "ONNX Runtime, CPU", load_onnx_runtime, packages=("onnxruntime",), precisions=("fp32", "fp16", "int8")
+)
+
+
+def load(runtime: Runtime, deployable: Deployable, threads: int) -> Predictor:
+    """The deployable's predictor, in this process. Raises NotApplicable where the runtime cannot take the file."""
+    check_fit(runtime, deployable)
+    return runtime.load(str(deployable.path), runtime.threads or threads, deployable.precision, **dict(runtime.options))
+
+
+def check_fit(runtime: Runtime, deployable: Deployable) -> None:
+    """Raise NotApplicable where the runtime does not read the file or does not compute in its precision."""
+    if deployable.format != runtime.format:
+        raise NotApplicable(f"{runtime.name} reads {runtime.format}, and the deployable is {deployable.format}")
+    if deployable.precision not in runtime.precisions:
+        raise NotApplicable(
+            f"{runtime.name} computes in {', '.join(runtime.precisions)}, and the deployable asks for "
+            f"{deployable.precision}"
+        )
+
+
+def source_of(runtime: Runtime) -> str:
+    """The text of the runtime's `load`, which stands on its own. Raises NotApplicable where it has none.
+
+    >>> source_of(ONNX_RUNTIME).splitlines()[0]
+    'def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:'
+    """
+    try:
+        text = textwrap.dedent(inspect.getsource(runtime.load))
+    except (OSError, TypeError) as error:
+        raise NotApplicable(f"the source of the runtime '{runtime.name}' cannot be found: {error}") from error
+    if not text.startswith("def ") or runtime.load.__closure__:
+        raise NotApplicable(
+            f"the `load` of the runtime '{runtime.name}' must be a function of its module, which needs nothing else"
+        )
+    return text

@@ -1,0 +1,368 @@
+"""The stages of a trial: train -> compress -> deploy -> score and time, each looked up before it is run.
+
+A variant that differs from another after training alone finds the trained net in the cache; one that is known
+to the last stage costs nothing at all.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tricksearch.contract import Deployable, Registry, Runtime, TrialError
+from tricksearch.trial import teacher
+from tricksearch.trial.bench import Bench
+from tricksearch.trial.cache import Cache, Entry
+from tricksearch.trial.data import DataSet
+from tricksearch.trial.evaluate import score
+from tricksearch.trial.export import count, export
+from tricksearch.trial.keys import Keys, latency_key, skeleton_of, stage_keys
+from tricksearch.trial.machine import Machine
+from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.runner import Runner
+from tricksearch.trial.runtimes import ONNX_RUNTIME, check_fit
+from tricksearch.trial.stopwatch import Timing
+
+GRAPH = "model.onnx"
+Note = Callable[[str], None]
+
+
+@dataclass
+class Shop:
+    """What the stages of one job share."""
+
+    registry: Registry
+    data: DataSet
+    cache: Cache
+    machine: Machine
+    runner: Runner
+    note: Note = lambda text: None
+    nets: dict[str, nn.Module] = field(default_factory=dict)  # of this job, by the key of their stage
+    failed: dict[str, Exception] = field(default_factory=dict)  # likewise: what fails once fails for each variant
+
+
+class Stages:
+    """One recipe and one seed, stage by stage."""
+
+    def __init__(self, recipe: Recipe, seed: int, shop: Shop, folder: Path) -> None:
+        self.recipe, self.seed, self._shop, self._folder = recipe, seed, shop, folder
+        self.bench = Bench(
+            recipe, seed, shop.registry, shop.data, shop.machine, folder, teach=self._teach, net=self.compressed_net
+        )
+        self.keys: Keys = stage_keys(recipe, seed, self.bench.tricks, shop.data, self.bench.precision)
+        self._stood: Deployed | None = None
+        self._run_by: Runtime | None = None
+        self._ran: set[str] = set()
+        self.reused: list[str] = []  # the stages that were found, not run
+        self.spent_seconds = 0.0  # of training that was run here, a teacher's included
+
+    def measures(self) -> dict[str, Any]:
+        """Every measure of the deployable, as a record names them. Raises TrialError and what a stage may raise."""
+        machine = self._shop.machine
+        deployed = self.deployed()
+        scored = self._scored(deployed)
+        machine.step_aside()
+        timed = self._timed(deployed.deployable, deployed.runtime, deployed.meta["skeleton"])
+        made = self._compressed()
+        return {
+            **scored,
+            **timed,
+            "params": made.meta["params"],
+            "macs": made.meta["macs"],
+            "file_bytes": deployed.meta["file_bytes"],
+            "train_seconds": made.meta["train_seconds"],
+        }
+
+    def foreseen(self) -> dict[str, Any] | None:
+        """The measures that the shape of the graph decides, from an untrained net; None where training decides it.
+
+        Raises NotApplicable and the like where the trained net would fail in the same way.
+        """
+        if not all(trick.foreseeable() for trick in self.bench.tricks):
+            return None
+        self._shop.note("foresee")
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            bench = _DryBench(
+                self.recipe,
+                self.seed,
+                self._shop.registry,
+                self._shop.data,
+                self._shop.machine,
+                Path(folder),
+                teach=self._teach,
+                net=lambda: copy.deepcopy(net).cpu().float(),
+            )
+            net = self._compress(bench, bench.precision.place(_stirred(bench.build_net())).eval())
+            params, macs = count(net, bench.input_shape)
+            deployable = self._deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
+            skeleton = self._skeleton(deployable, bench.folder / GRAPH)
+            timed = self._timed(deployable, self._runtime(), skeleton)
+            size = sum(file.stat().st_size for file in deployable.files)
+        return {**timed, "params": params, "macs": macs, "file_bytes": size}
+
+    def trained_net(self) -> nn.Module:
+        """The trained net, in evaluation mode, on the training's device. Not to be changed."""
+        shop, key = self._shop, self.keys.train
+        if key in shop.failed:
+            raise shop.failed[key]
+        if key in shop.nets:
+            self._found("train")
+            return shop.nets[key]
+        try:
+            shop.nets[key] = self._train()
+        except Exception as error:
+            shop.failed[key] = error
+            raise
+        return shop.nets[key]
+
+    def compressed_net(self) -> nn.Module:
+        """A copy of the net that was exported: float32, on the CPU, in evaluation mode."""
+        shop, key = self._shop, self.keys.compress
+        if key not in shop.nets:  # exported by an earlier job: its steps are deterministic, so they give it again
+            shop.nets[key] = self._compress(self.bench, self.trained_net())
+        return copy.deepcopy(shop.nets[key]).cpu().float().eval().to(memory_format=torch.contiguous_format)
+
+    def _train(self) -> nn.Module:
+        shop, key = self._shop, self.keys.train
+        with shop.cache.building("train", key, shop.machine):
+            net = self.bench.build_net()
+            entry = shop.cache.get("train", key)
+            if entry is not None:
+                net.load_state_dict(torch.load(entry.file("weights.pt"), map_location="cpu", weights_only=True))
+                self._found("train")
+                return self.bench.precision.place(net).eval()
+            shop.note("train")
+            self._ran.add("train")
+            _load_torch()
+            clock = _Clock(self.bench)
+            net = self.bench.train(net)
+            weights = self._folder / "weights.pt"
+            content = io.BytesIO()  # torch hides the reason of a write that fails
+            torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, content)
+            weights.write_bytes(content.getbuffer())
+            seconds = clock.seconds()
+            self.spent_seconds += seconds
+            shop.cache.put("train", key, {"seconds": seconds}, {"weights.pt": weights})
+            weights.unlink()
+        return net
+
+    def _compressed(self) -> Entry:
+        """The float graph, what is counted on it, and the seconds that it took to get there."""
+        shop, key = self._shop, self.keys.compress
+        if key in shop.failed:
+            raise shop.failed[key]
+        known = shop.cache.get("compress", key)
+        if known is None:
+            trained = self.trained_net()
+            with shop.cache.building("compress", key, shop.machine):
+                known = shop.cache.get("compress", key)
+                if known is None:
+                    try:
+                        return self._compress_and_export(trained)
+                    except Exception as error:
+                        shop.failed[key] = error
+                        raise
+        self._found("train", "compress")
+        return known
+
+    def _compress_and_export(self, trained: nn.Module) -> Entry:
+        shop, bench, key = self._shop, self.bench, self.keys.compress
+        shop.note("compress")
+        self._ran.add("compress")
+        clock = _Clock(bench)
+        net = self._compress(bench, trained)
+        seconds = clock.seconds()
+        self.spent_seconds += seconds
+        shop.nets[key] = net
+        shop.machine.step_aside()
+        shop.note("export")
+        params, macs = count(net, bench.input_shape)
+        graph = export(net, bench.input_shape, self._folder / GRAPH).path
+        before = shop.cache.get("train", self.keys.train)
+        spent = before.meta["seconds"] if before else 0.0
+        meta = {"params": params, "macs": macs, "train_seconds": spent + seconds}
+        return shop.cache.put("compress", key, meta, {GRAPH: graph})
+
+    @staticmethod
+    def _compress(bench: Bench, net: nn.Module) -> nn.Module:
+        torch.manual_seed(bench.stream("compress"))
+        for trick in bench.tricks:
+            net = trick.compress(net, bench)
+        return net.eval()  # a hook may leave it in training mode, where counting would change its batch norms
+
+    def deployed(self) -> Deployed:
+        """The deployable, found or made, and what runs it."""
+        if self._stood is None:
+            self._stood = self._find_or_deploy()
+        return self._stood
+
+    def _find_or_deploy(self) -> Deployed:
+        shop, key = self._shop, self.keys.deploy
+        known = shop.cache.get("deploy", key)
+        if known is None:
+            made = self._compressed()
+            with shop.cache.building("deploy", key, shop.machine):
+                known = shop.cache.get("deploy", key) or self._deploy_and_store(made)
+        else:
+            self._found("train", "compress", "deploy")
+        meta = known.meta
+        deployable = Deployable(
+            known.file(meta["path"]),
+            tuple(known.file(name) for name in meta["beside"]),
+            meta["format"],
+            meta["precision"],
+            meta["input"],
+        )
+        return Deployed(deployable, self._runtime(), meta)
+
+    def _runtime(self) -> Runtime:
+        if self._run_by is None:
+            self._run_by = ONNX_RUNTIME
+            for trick in self.bench.tricks:
+                self._run_by = trick.runtime(self._run_by, self.bench)
+        return self._run_by
+
+    def _deploy_and_store(self, made: Entry) -> Entry:
+        shop = self._shop
+        shop.machine.step_aside()
+        shop.note("deploy")
+        self._ran.add("deploy")
+        graph = self._folder / GRAPH
+        shutil.copyfile(made.file(GRAPH), graph)
+        deployable = self._deploy(self.bench, Deployable(graph))
+        plain = {name: value for name, value in asdict(deployable).items() if name not in ("path", "beside")}
+        meta = plain | {
+            "path": deployable.path.name,
+            "beside": [file.name for file in deployable.beside],
+            "file_bytes": sum(file.stat().st_size for file in deployable.files),
+            "skeleton": self._skeleton(deployable, graph),
+        }
+        return shop.cache.put("deploy", self.keys.deploy, meta, {file.name: file for file in deployable.files})
+
+    def _deploy(self, bench: Bench, deployable: Deployable) -> Deployable:
+        for trick in bench.tricks:
+            deployable = trick.deploy(deployable, bench)
+        check_fit(self._runtime(), deployable)
+        return deployable
+
+    @staticmethod
+    def _skeleton(deployable: Deployable, graph: Path) -> str:
+        return skeleton_of(deployable.path if deployable.format == "onnx" else graph)
+
+    def _scored(self, deployed: Deployed) -> dict[str, Any]:
+        shop, key = self._shop, self.keys.score
+        known = shop.cache.get("score", key)
+        if known is None:
+            shop.note("measure")
+            self._ran.add("score")
+            shop.runner.load(deployed.runtime, deployed.deployable, self.recipe.train.threads)
+            scores = score(shop.runner.logits, shop.data.validation, step_aside=shop.machine.step_aside)
+            measured = {"accuracy": scores.accuracy, "f1": scores.f1, "validation_images": scores.n}
+            known = shop.cache.put("score", key, measured)
+        else:
+            self._found("score")
+        return dict(known.meta)
+
+    def _timed(self, deployable: Deployable, runtime: Runtime, skeleton: str) -> dict[str, Any]:
+        shop, settings = self._shop, self.recipe.latency
+        key = latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime)
+        with shop.cache.building("latency", key, shop.machine):
+            known = shop.cache.get("latency", key)
+            if known is None:
+                shop.note("time")
+                self._ran.add("latency")
+                shop.runner.load(runtime, deployable, settings.threads)
+                with shop.machine.alone():
+                    timing = shop.runner.time(settings)
+                return dict(shop.cache.put("latency", key, _measures_of(timing)).meta)
+        self._found("latency")
+        return dict(known.meta)
+
+    def _teach(self, recipe: Recipe) -> nn.Module:
+        """The teacher of this recipe, trained once for all who share the cache."""
+        with tempfile.TemporaryDirectory(dir=self._folder) as folder:
+            own = Stages(recipe, teacher.SEED, self._shop, Path(folder))
+            net = copy.deepcopy(own.trained_net())
+            self.spent_seconds += own.spent_seconds
+            return teacher.frozen(net, own.bench.precision)
+
+    def _found(self, *stages: str) -> None:
+        self.reused += [stage for stage in stages if stage not in self._ran and stage not in self.reused]
+
+
+def _measures_of(timing: Timing) -> dict[str, Any]:
+    return {
+        "latency_ms": timing.median_ms,
+        "latency_p95_ms": timing.p95_ms,
+        "latency_p99_ms": timing.p99_ms,
+        "latency_runs": timing.runs,
+        "latency_spread": timing.spread,
+        "latency_drift": timing.drift,
+        "throughput": max(timing.throughput.values()),
+        "throughputs": timing.throughput,
+        "memory_bytes": timing.memory_bytes,
+    }
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """A deployable in the cache, its runtime, and what is known of it: file_bytes, skeleton and the like."""
+
+    deployable: Deployable
+    runtime: Runtime
+    meta: Mapping[str, Any]
+
+
+class _DryBench(Bench):
+    """A workbench that trains nothing: what matters is the shape that comes out."""
+
+    def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
+        """The net as it is."""
+        return net.eval()
+
+    def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
+        """None is needed without training."""
+        raise TrialError("no teacher is trained for a net that is not")
+
+
+def _stirred(net: nn.Module) -> nn.Module:
+    """The untrained net with no two tensors alike: the exporter would store equal ones, such as zeros, only once."""
+    source = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for tensor in (*net.parameters(), *net.buffers()):
+            if tensor.is_floating_point():
+                tensor.add_(0.01 * torch.rand(tensor.shape, generator=source).to(tensor))
+    return net
+
+
+class _Clock:
+    """Seconds of a training: without waiting for others' stopwatches, without getting teachers."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench, self._start = bench, time.perf_counter()
+        self._waited, self._taught = bench.machine.waited, bench.teacher_seconds
+
+    def seconds(self) -> float:
+        """Since it was made."""
+        bench = self._bench
+        if bench.device.type == "cuda":
+            torch.cuda.synchronize(bench.device)
+        aside = bench.machine.waited - self._waited + bench.teacher_seconds - self._taught
+        return time.perf_counter() - self._start - aside
+
+
+@functools.cache
+def _load_torch() -> None:
+    # torch imports its compiler with a process's first optimizer: seconds that are no part of a training.
+    torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
