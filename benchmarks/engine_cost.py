@@ -11,6 +11,7 @@ import random
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.common import Finished, Row, give_result, hardware_line, print_rows, ratio, run_python
@@ -103,7 +104,7 @@ def run_no_ops(n: int) -> None:
         def started(self, job: Job) -> None:
             pass
 
-        def recorded(self, record: Record) -> None:
+        def recorded(self, records: Sequence[Record]) -> None:
             self.times.append(time.time())
 
     clock = Clock()

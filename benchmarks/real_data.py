@@ -70,8 +70,8 @@ def _run(name: str, folder: Path) -> list[Row]:
     images, calls = int(plain["validation_images"]), int(finished["latency_runs"].median())
     print(
         f"{records['trial'].nunique()} trials, {len(records)} records, {len(finished)} of them finished, in "
-        f"{ended.seconds / 60:.1f} min with {ended.peak_bytes / 2**30:.2f} GiB at most (PSS); n = {images} validation images, {calls} timed calls "
-        "(the median over the trials); one run each"
+        f"{ended.seconds / 60:.1f} min with {ended.peak_bytes / 2**30:.2f} GiB at most (PSS); n = {images} validation "
+        f"images, {calls} timed calls (the median over the trials); one run each"
     )
     rows = []
     for _, each in front.iterrows():

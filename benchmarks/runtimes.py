@@ -13,6 +13,7 @@ import itertools
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from benchmarks.common import Row, hardware_line, print_rows
 from tricksearch.contract import InputError, defaults, discover
@@ -23,12 +24,12 @@ from tricksearch.trial.record import Record
 from tricksearch.trial.run import run_trial
 
 IMAGES = 2000  # validation images that the accuracy is of
-BASE = {
+BASE: dict[str, dict[str, Any]] = {
     "data": {"name": "cifar100", "validation_images": IMAGES, "download": False},
     "net": {"name": "resnet18", "stem": "small"},
     "train": {"batch_size": 64, "lr": 0.05, "threads": 2},
 }
-PRECISIONS = {
+PRECISIONS: dict[str, dict[str, dict[str, Any]]] = {
     "fp32": {},
     "bf16": {"half_precision": {"dtype": "bf16"}},
     "fp16": {"half_precision": {"dtype": "fp16"}},
@@ -55,7 +56,9 @@ def main(arguments: list[str]) -> list[Row]:
     for name in registry:
         if registry[name].claims == "runtime" and name not in able:
             print(f"left out: {name}: {registry[name].unavailable()}")
-    arms = list(itertools.product([{}, *({name: {}} for name in able)], PRECISIONS))
+    runtimes: list[dict[str, dict[str, Any]]] = [{}]
+    runtimes += [{name: {}} for name in able]
+    arms = list(itertools.product(runtimes, PRECISIONS))
     recipes = [
         base.model_copy(
             update={

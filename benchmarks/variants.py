@@ -12,6 +12,7 @@ import argparse
 import dataclasses
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -39,7 +40,7 @@ class _Silent:
     def started(self, job: Job) -> None:
         pass
 
-    def recorded(self, record: Record) -> None:
+    def recorded(self, records: Sequence[Record]) -> None:
         pass
 
 
@@ -113,7 +114,7 @@ def _rows(
         Row("variants: seconds of training", f"{spent(ours):.1f}", f"{spent(peer):.1f}",
             ratio(spent(peer), spent(ours)), "", n),
         Row("variants: hypervolume (% x ms)", f"{volume(ours):.3f}", f"{volume(peer):.3f}", "", "", n),
-        Row("variants: hypervolume a second of training", f"{rate:.4f}", f"{peer_rate:.4f}", f"{rate / peer_rate:.1f} x",
+        Row("variants: hypervolume a second of training", f"{rate:.4f}", f"{peer_rate:.4f}", ratio(rate, peer_rate),
             f"at least {RATIO:.0f} x", n),
         Row("variants: wall time", f"{seconds:.0f} s", f"{peer_seconds:.0f} s", ratio(peer_seconds, seconds), "", n),
     ]  # fmt: skip

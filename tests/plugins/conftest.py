@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +12,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tricksearch import Batch, Deployable, Images
+from tricksearch import Batch, Deployable, Images, Runtime
 from tricksearch.trial.resnet import SmallResNet
+from tricksearch.trial.runner import Runner
 
 SHAPE = (3, 16, 16)
 CLASSES = 10
@@ -53,6 +54,9 @@ class SmallBench:
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         self.taught.append((spec, epochs))
         return small_net(seed=7, shape=self.input_shape).requires_grad_(False)
+
+    def net(self) -> nn.Module:
+        return small_net(shape=self.input_shape)
 
     def calibration_images(self, count: int) -> np.ndarray[Any, Any]:
         images: np.ndarray[Any, Any] = (self.train_images().pixels[:count].float() / 255).numpy()
@@ -102,6 +106,37 @@ def predict(deployable: Deployable, images: np.ndarray[Any, Any]) -> np.ndarray[
     session = onnxruntime.InferenceSession(str(deployable.path), options, providers=["CPUExecutionProvider"])
     logits: np.ndarray[Any, Any] = session.run(None, {deployable.input: images})[0]
     return logits
+
+
+@pytest.fixture(scope="session")
+def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
+    """The engine's own runner, on the images of a bench of the usual shape."""
+    made = Runner(SmallBench(tmp_path_factory.mktemp("runner")).train_images().pixels.numpy())
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def run(runner: Runner) -> Callable[..., np.ndarray[Any, Any]]:
+    """Logits (5, K) of a bench's first images by a runtime, in the runner's process; a batch of one agrees."""
+
+    def logits(runtime: Runtime, deployable: Deployable, threads: int = 1) -> np.ndarray[Any, Any]:
+        runner.load(runtime, deployable, threads)
+        found = runner.logits(0, 5)
+        scale = max(1.0, float(np.abs(found).max()))
+        np.testing.assert_allclose(runner.logits(2, 3), found[2:3], atol=0.02 * scale)
+        return found
+
+    return logits
+
+
+@pytest.fixture(autouse=True, scope="session")
+def compiler_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What TorchInductor compiles is kept for the tests alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path_factory.mktemp("inductor")))
+        patch.setenv("AOT_INDUCTOR_COMPILE_WRAPPER_OPT_LEVEL", "O0")  # quick to compile; the kernels stay as they are
+        yield
 
 
 # Test files cannot import this one: each helper comes to them as a fixture.

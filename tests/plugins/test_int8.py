@@ -1,13 +1,15 @@
-"""Static quantization: the graph that comes out, its calibration, and what it leaves behind."""
+"""INT8 after training: the graph that comes out, its calibration, its guard, and what it leaves behind."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
 import pytest
-from tricksearch_plugins.int8 import Int8
+import torch
+from tricksearch_plugins.int8 import Int8, too_costly
 
-from tricksearch import TrialError
+from tricksearch import NotApplicable, TrialError
+from tricksearch.toolkit.quantize import Scheme, quantize
 
 
 @pytest.fixture
@@ -20,8 +22,9 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(method, e
     deployed = Int8(method=method).deploy(exported, bench)
     assert capfd.readouterr() == ("", "")
     assert deployed.input == exported.input
+    assert deployed.precision == "quantized"
     assert deployed.path.parent == bench.folder
-    assert sorted(path.name for path in bench.folder.iterdir()) == ["net.int8.onnx", "net.onnx"]
+    assert sorted(path.name for path in bench.folder.iterdir()) == ["net.quantized.onnx", "net.onnx"]
     assert deployed.path.stat().st_size < 0.5 * exported.path.stat().st_size
     weights = {each.name: each.data_type for each in onnx.load(deployed.path).graph.initializer if len(each.dims) == 4}
     assert weights
@@ -80,3 +83,112 @@ def test_few_images_are_enough_and_too_few_an_error(exported, make_bench):
     assert Int8().deploy(exported, make_bench(images=8)).path.exists()
     with pytest.raises(TrialError, match="needs 8 training images or more, and there are 7"):
         Int8().deploy(exported, make_bench(images=7))
+
+
+def ops(deployed) -> list[str]:
+    return [node.op_type for node in onnx.load(deployed.path).graph.node]
+
+
+def test_dynamic_computes_each_convolution_and_the_head_in_whole_numbers(exported, bench, predict, capfd):
+    deployed = Int8(mode="dynamic").deploy(exported, bench)
+    assert capfd.readouterr() == ("", "")
+    assert deployed.precision == "quantized"
+    count = ops(exported)
+    found = ops(deployed)
+    assert found.count("ConvInteger") == count.count("Conv") == 6
+    assert found.count("MatMulInteger") == count.count("Gemm") == 1
+    assert {"Conv", "Gemm", "MatMul"}.isdisjoint(found)
+    assert deployed.path.stat().st_size < 0.5 * exported.path.stat().st_size
+    images = bench.calibration_images(64)
+    expected, got = predict(exported, images), predict(deployed, images)
+    assert 0 < np.abs(got - expected).mean() < 0.5 * np.abs(expected - expected.mean(0)).mean()
+
+
+def test_dynamic_needs_no_images_but_its_guard_does(exported, make_bench):
+    assert Int8(mode="dynamic").deploy(exported, make_bench(images=2)).path.exists()
+    with pytest.raises(TrialError, match="needs 8 training images"):
+        Int8(mode="dynamic", guard=0.1).deploy(exported, make_bench(images=2))
+
+
+SPOILED = "/stages/stages.0/conv2/Conv"
+
+
+@pytest.fixture
+def spoiled(small_net, to_onnx, bench):
+    """One convolution reads a channel that is never on, with weights so large that all others round to 0."""
+    net = small_net()
+    block = net.stages[0]
+    with torch.no_grad():
+        block.norm1.weight[0], block.norm1.bias[0] = 0.0, -1.0
+        block.conv2.weight[:, 0] = 1000.0
+    return to_onnx(net, bench.folder / "net.onnx")
+
+
+@pytest.mark.parametrize("mode", ["static", "dynamic"])
+def test_the_guard_measures_each_layer_and_leaves_the_costly_one_in_float(mode, spoiled, bench):
+    costs = {}
+    images = bench.calibration_images(64)
+    quantize(spoiled, bench.folder, images, Scheme(mode), leave=lambda each: costs.update(each) or [])
+    assert len(costs) == 7  # six convolutions and the head
+    assert min(costs.values()) > 0
+    assert max(costs, key=costs.get) == SPOILED
+    second = sorted(costs.values())[-2]
+    assert costs[SPOILED] > 10 * second
+    guarded = Int8(mode=mode, guard=2 * second).deploy(spoiled, bench)
+    weights = [each.data_type for each in onnx.load(guarded.path).graph.initializer if len(each.dims) == 4]
+    assert len(weights) == 6
+    assert weights.count(onnx.TensorProto.FLOAT) == 1
+    assert guarded.precision == "quantized"
+
+
+def test_the_guard_keeps_the_predictions(spoiled, bench, predict):
+    images = bench.calibration_images(64)
+    exact = predict(spoiled, images)
+    error = {
+        guard: np.abs(predict(Int8(guard=guard).deploy(spoiled, bench), images) - exact).mean() for guard in (0.0, 1e-5)
+    }
+    assert error[1e-5] < 0.2 * error[0.0]
+
+
+def test_a_guarded_layer_of_any_kind_stays(exported, bench):
+    """A linear layer too, which the dynamic quantizer writes as another operator first."""
+    for mode in ("static", "dynamic"):
+        images = bench.calibration_images(64)
+        kept = quantize(exported, bench.folder, images, Scheme(mode), leave=lambda costs: [*costs][-1:])
+        assert {"Gemm", "MatMul"} & set(ops(kept))
+        assert "MatMulInteger" not in ops(kept)
+
+
+def test_the_cost_of_a_layer_is_the_divergence_of_the_predictions(exported, bench, predict):
+    """Recomputed with torch from the files themselves, for a graph of which only one layer is quantized."""
+    images = bench.calibration_images(64)
+    seen = {}
+    every = Scheme(per_channel=False)
+    quantize(exported, bench.folder, images, every, leave=lambda costs: seen.update(costs) or [])
+    layer = max(seen, key=seen.get)
+    alone = quantize(
+        exported, bench.folder, images, every, leave=lambda costs: [each for each in costs if each != layer]
+    )
+    wanted, given = (torch.from_numpy(predict(each, images)).log_softmax(1) for each in (exported, alone))
+    divergence = float(torch.nn.functional.kl_div(given, wanted, log_target=True, reduction="batchmean"))
+    # `alone` also rounds the additions and the pooling, which the cost of a layer does not count.
+    assert 0 < seen[layer] < 2 * divergence
+
+
+def test_a_guard_that_nothing_passes_is_an_error(exported, bench):
+    with pytest.raises(NotApplicable, match="none of them rounds within the bound"):
+        Int8(guard=1e-12).deploy(exported, bench)
+
+
+def test_only_a_guard_hides_what_comes_out():
+    assert Int8().foreseeable()
+    assert not Int8(guard=0.01).foreseeable()
+
+
+def test_a_cost_at_the_bound_is_within_it():
+    assert too_costly({"a": 0.1, "b": 0.2}, 0.1) == ["b"]
+
+
+def test_the_same_file_every_time(exported, bench):
+    first = Int8().deploy(exported, bench).path.read_bytes()
+    assert Int8().deploy(exported, bench).path.read_bytes() == first

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import nn
-from tricksearch_plugins.pruning import Pruning, classifier, kept_width, prune
+from tricksearch_plugins.pruning import IMPORTANCES, Pruning, classifier, epochs_of_steps, kept_width, prune, scorer
 from tricksearch_plugins.se import SqueezeAndExcitation
 
 from tricksearch import NotApplicable
@@ -34,26 +39,76 @@ def test_the_channels_with_the_smallest_norm_go(norm):
     # The importance of a channel: of what makes it and what reads it, each norm to the power of itself, summed.
     importance = first.abs().pow(norm).sum((1, 2, 3)) + second.abs().pow(norm).sum((0, 2, 3))
     kept = importance.argsort()[16:].sort().values
-    prune(net, net[2], IMAGES, 0.5, norm=norm, across=False)
+    prune(net, net[2], IMAGES, 0.5, importance=scorer(f"l{norm}"))
     assert torch.equal(net[0].weight, first[kept])
     assert torch.equal(net[2].weight, second[:, kept])
 
 
-def test_the_result_is_that_of_torch_pruning_where_its_rounding_agrees(small_net):
+@pytest.mark.parametrize("kind", IMPORTANCES)
+def test_the_result_is_that_of_torch_pruning_where_its_rounding_agrees(kind, small_net):
     import torch_pruning as tp
 
     ours, theirs = small_net(), small_net()
-    prune(ours, ours.head, IMAGES, 0.5, norm=2, across=False)
+    for net in (ours, theirs):
+        own = torch.Generator().manual_seed(1)
+        for module in net.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                nn.init.uniform_(module.weight, 0.1, 1.0, generator=own)
+        nn.functional.cross_entropy(net(IMAGES), torch.tensor([0, 1])).backward()
+    prune(ours, ours.head, IMAGES, 0.5, importance=scorer(kind))
     tp.pruner.BasePruner(
-        theirs,
-        IMAGES,
-        tp.importance.GroupMagnitudeImportance(p=2),
-        pruning_ratio=0.5,
-        ignored_layers=[theirs.head],
-        round_to=8,
+        theirs, IMAGES, scorer(kind), pruning_ratio=0.5, ignored_layers=[theirs.head], round_to=8
     ).step()
     assert widths(ours) == widths(theirs) == [16, 16, 16, 32, 32, 32]
     torch.testing.assert_close(ours(IMAGES), theirs(IMAGES))
+
+
+def test_across_the_net_too_where_no_layer_would_be_emptied(small_net):
+    """torch-pruning rounds down in place of to the nearest, so its widths are ours or 8 fewer."""
+    import torch_pruning as tp
+
+    ours, theirs = small_net(), small_net()
+    prune(ours, ours.head, IMAGES, 0.3, importance=scorer("l2"), across=True)
+    tp.pruner.BasePruner(
+        theirs, IMAGES, scorer("l2"), pruning_ratio=0.3, ignored_layers=[theirs.head], round_to=8, global_pruning=True
+    ).step()
+    assert all(mine - its in (0, 8) for mine, its in zip(widths(ours), widths(theirs), strict=True))
+    assert widths(ours) != [32, 32, 32, 64, 64, 64]
+
+
+def test_taylor_scores_are_weights_times_gradients():
+    net = chain(16)
+    loss = nn.functional.cross_entropy(net(IMAGES), torch.tensor([3, 4]))
+    loss.backward()
+    first, second = ((net[at].weight * net[at].weight.grad).abs() for at in (0, 2))
+    kept = (first.sum((1, 2, 3)) + second.sum((0, 2, 3))).argsort()[8:].sort().values
+    weight = net[0].weight.detach().clone()
+    prune(net, net[2], IMAGES, 0.5, importance=scorer("taylor"))
+    assert torch.equal(net[0].weight, weight[kept])
+
+
+def test_taylor_reads_the_training_images_of_the_bench(bench, small_net):
+    """Images on which a channel has no say leave it without importance."""
+    net = chain(16)
+    with torch.no_grad():
+        net[0].weight[8:] = -net[0].weight[8:].abs()  # images are never below 0, so behind the ReLU these are silent
+        net[0].weight[:8] = net[0].weight[:8].abs() * 1e-3
+        net[0].bias.zero_()
+    small = net[0].weight[:8].clone()
+    bench.fine_tune = lambda net, epochs, lr: net
+    assert torch.equal(Pruning(importance="taylor").compress(net, bench)[0].weight, small)
+    assert not torch.equal(Pruning(importance="l1").compress(net, bench)[0].weight, small)
+
+
+def test_bn_scale_finds_the_channels_that_batch_norm_turns_off(bench):
+    net = nn.Sequential(nn.Conv2d(3, 16, 3), nn.BatchNorm2d(16), nn.ReLU(), *chain(16)[2:]).eval()
+    with torch.no_grad():
+        net[1].weight[::2] = 1e-4
+    odd = net[0].weight[1::2].clone()
+    bench.fine_tune = lambda net, epochs, lr: net
+    assert torch.equal(Pruning(importance="bn_scale").compress(net, bench)[0].weight, odd)
+    with pytest.raises(NotApplicable, match="no channels that 'bn_scale' could judge"):
+        Pruning(importance="bn_scale").compress(chain(16), bench)
 
 
 @pytest.mark.parametrize(
@@ -61,7 +116,7 @@ def test_the_result_is_that_of_torch_pruning_where_its_rounding_agrees(small_net
 )
 def test_widths_stay_multiples_of_8_and_never_below(width, ratio, kept):
     net = chain(width)
-    prune(net, net[2], IMAGES, ratio, norm=1, across=False)
+    prune(net, net[2], IMAGES, ratio, importance=scorer("l1"))
     assert net[0].out_channels == kept
 
 
@@ -78,8 +133,73 @@ def test_across_the_net_the_weaker_layer_loses_more():
             nn.init.normal_(layer.weight, generator=torch.Generator().manual_seed(0))
         net[0].weight[:40] *= 1e-3
         net[1].weight[:, :40] *= 1e-3
-    prune(net, net[2], IMAGES, 0.3, norm=1, across=True)
+    prune(net, net[2], IMAGES, 0.3, importance=scorer("l1"), across=True)
     assert net[0].out_channels < net[1].out_channels
+
+
+def test_a_layer_that_is_weak_throughout_is_narrowed_and_not_emptied():
+    """All of its channels are below the threshold: the strongest 8 stay, and others go in place of them."""
+    net = nn.Sequential(nn.Conv2d(3, 32, 3), nn.Conv2d(32, 64, 3), *chain(64)[2:])
+    with torch.no_grad():
+        net[0].weight.fill_(0.1)
+        net[1].weight[:, :] = torch.arange(64.0).pow(4).view(-1, 1, 1, 1)  # a few of these outweigh all others
+        net[1].weight /= net[1].weight.mean()
+    # 77 of 96 are to go: 43 of the second layer are below the first layer's 32, which are all alike; of these 24 go,
+    # and the other 8 are made up for by the second layer.
+    prune(net, net[2], IMAGES, 0.8, importance=scorer("l1"), across=True)
+    assert (net[0].out_channels, net[1].out_channels) == (8, 8)
+    assert net(IMAGES).shape == (2, 10)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_no_ratio_empties_a_grouped_layer(scope):
+    net = nn.Sequential(nn.Conv2d(3, 32, 1), nn.Conv2d(32, 32, 3, groups=8), nn.GroupNorm(8, 32), *chain(32)[2:])
+    prune(net, net[3], IMAGES, 0.8, importance=scorer("l1"), across=scope == "global")
+    assert net[1].groups == 8
+    assert net[1].out_channels == net[2].num_channels == 8  # one of four stays in each group
+    assert net(IMAGES).shape == (2, 10)
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+@pytest.mark.parametrize("steps", [2, 3, 4])
+def test_several_steps_end_at_the_same_share_and_share_out_the_epochs(steps, scope, bench, small_net):
+    at_once = Pruning(scope=scope, epochs=1.0).compress(small_net(), bench)
+    bench.tuned.clear()
+    seen = []
+    tune = bench.fine_tune
+    bench.fine_tune = lambda net, epochs, lr: seen.append(sum(widths(net))) or copy.deepcopy(tune(net, epochs, lr))
+    in_steps = Pruning(scope=scope, epochs=1.0, steps=steps, lr=0.05).compress(small_net(), bench)
+    assert sum(epochs for epochs, _ in bench.tuned) == 4
+    assert len(seen) > 1
+    assert all(later < sooner for sooner, later in pairwise(seen))
+    if scope == "local":
+        assert widths(in_steps) == widths(at_once)
+    else:
+        assert sum(widths(in_steps)) == pytest.approx(sum(widths(at_once)), abs=32)
+
+
+def test_a_step_that_rounds_to_nothing_leaves_its_epochs_to_the_next(bench):
+    """16 channels lose 2, 4, 6, 8: to the nearest multiple of 8 they stay 16, then 8 (of 12, the tie goes up)."""
+    pruned = Pruning(steps=4, epochs=1.0).compress(chain(16), bench)
+    assert widths(pruned)[0] == 8
+    assert bench.tuned == [(4, 1.0)] or bench.tuned == [(3, 1.0), (1, 1.0)]
+
+
+@given(st.integers(1, 500), st.integers(1, 10))
+def test_epochs_are_shared_out(epochs, steps):
+    shares = epochs_of_steps(epochs, steps)
+    assert len(shares) == steps
+    assert sum(shares) == max(epochs, steps)
+    assert min(shares) >= 1
+    assert max(shares) - min(shares) <= 1
+
+
+@pytest.mark.parametrize("kind", IMPORTANCES)
+def test_foreseeable_means_that_the_weights_do_not_matter(kind, bench, small_net):
+    assert not Pruning(scope="global", importance=kind).foreseeable()
+    trick = Pruning(scope="local", importance=kind, steps=2)
+    assert trick.foreseeable()
+    assert widths(trick.compress(small_net(seed=1), bench)) == widths(trick.compress(small_net(seed=2), bench))
 
 
 @pytest.mark.parametrize("scope", ["local", "global"])
@@ -103,9 +223,11 @@ def test_fine_tuning_takes_one_epoch_at_least(bench, small_net):
 def test_timm_nets(name, share, make_bench, to_onnx, predict, tmp_path):
     import timm
 
-    net = timm.create_model(name, num_classes=10)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        net = timm.create_model(name, num_classes=10)
     bench = make_bench(shape=(3, 32, 32), images=8)
-    pruned = Pruning().compress(net, bench)
+    pruned = Pruning(lr=0.05).compress(net, bench)
     assert sum(map(torch.numel, pruned.parameters())) < share * sum(map(torch.numel, net.parameters()))
     images = torch.rand(3, 3, 32, 32)
     exported = torch.from_numpy(predict(to_onnx(pruned, tmp_path / "net.onnx", (3, 32, 32)), images.numpy()))

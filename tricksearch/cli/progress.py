@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -64,17 +65,19 @@ class Progress:
         """A trial was handed out."""
         self._running[job.trial] = job
 
-    def recorded(self, record: Record) -> None:
-        """A record has been stored."""
-        self._running.pop(record.trial, None)
-        self._records.append(record)
-        self._fresh += record.variant == 0
-        _log(text.line(record, self._study.objectives))
+    def recorded(self, records: Sequence[Record]) -> None:
+        """The records of one trial have been stored."""
+        own, *variants = records
+        self._running.pop(own.trial, None)
+        self._records += records
+        self._fresh += 1
+        for record in records:
+            _log(text.line(record, self._study.objectives))
         if not self._quiet and self._live is None:
-            done = f"[{self._done}/{self._study.search.trials}]"
-            self._terminal.console.print(
-                f"{done} {text.line(record, self._study.objectives)}", markup=False, soft_wrap=True
-            )
+            line = f"[{self._done}/{self._study.search.trials}] {text.line(own, self._study.objectives)}"
+            if variants:
+                line += f"  (and {text.count(len(variants), 'variant')})"
+            self._terminal.console.print(line, markup=False, soft_wrap=True)
 
     def close(self) -> None:
         """End the live view."""

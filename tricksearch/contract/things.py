@@ -82,7 +82,7 @@ class Deployable:
         return (self.path, *self.beside)
 
 
-PRECISIONS = ("fp32", "bf16", "fp16", "int8")
+PRECISIONS = ("fp32", "bf16", "fp16", "quantized")  # quantized: 8-bit whole numbers, as the graph says
 Predictor = Callable[["np.ndarray[Any, Any]"], "np.ndarray[Any, Any]"]  # images float32 (N, C, H, W) -> logits (N, K)
 
 

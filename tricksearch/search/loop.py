@@ -66,8 +66,8 @@ class Observer(Protocol):
     def started(self, job: Job) -> None:
         """A trial was handed out."""
 
-    def recorded(self, record: Record) -> None:
-        """A record has been stored."""
+    def recorded(self, records: Sequence[Record]) -> None:
+        """The records of one trial have been stored, the trial's own first."""
 
 
 class Loop:
@@ -118,7 +118,7 @@ class Loop:
         self._baseline = self._baseline or baseline_of(records)
         for record in records:
             self._proposer.tell(record)
-            self._observer.recorded(record)
+        self._observer.recorded(records)
 
     def lost(self, job: Job, status: str, reason: str) -> None:
         """Record a trial whose worker did not live to report it."""

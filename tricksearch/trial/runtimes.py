@@ -22,7 +22,7 @@ def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:
 
 
 ONNX_RUNTIME = Runtime(
-    "ONNX Runtime, CPU", load_onnx_runtime, packages=("onnxruntime",), precisions=("fp32", "fp16", "int8")
+    "ONNX Runtime, CPU", load_onnx_runtime, packages=("onnxruntime",), precisions=("fp32", "fp16", "quantized")
 )
 
 
