@@ -43,6 +43,7 @@ class HalfPrecision(Trick):
     """Converts the graph to fp16; the conversion to bf16 is the runtime's, when it loads the float32 graph."""
 
     claims = "precision"
+    branches = False
 
     dtype: Annotated[str, Choice("fp16", "bf16")] = "fp16"  # bf16 has the range of float32, fp16 three more bits
 

@@ -92,6 +92,7 @@ class Inductor(Trick):
 
     claims = "runtime"
     after = ("precision",)
+    branches = False
 
     def deploy(self, deployable: Deployable, bench: Workbench) -> Deployable:
         """Compile the net. Raises NotApplicable for INT8, which changed the graph and not the net."""

@@ -75,6 +75,7 @@ class LiteRt(Trick):
 
     claims = "runtime"
     after = ("precision",)
+    branches = False
 
     def deploy(self, deployable: Deployable, bench: Workbench) -> Deployable:
         """Convert the net. Raises NotApplicable for any precision but fp32."""

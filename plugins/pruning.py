@@ -1,8 +1,8 @@
 """Channel pruning: remove the least important channels, with all that hangs on them, and train on.
 
-Paper: Li et al. 2017, arXiv 1608.08710; across dependent layers, Fang et al. 2023, arXiv 2301.12900; by BatchNorm
-scales, Liu et al. 2017, arXiv 1708.06519; by a Taylor expansion of the loss, Molchanov et al. 2019, arXiv 1906.10771;
-trained on from the full learning rate, Renda et al. 2020, arXiv 2003.02389.
+Paper: Li et al. 2017, arXiv 1608.08710; dependent layers, Fang et al. 2023, 2301.12900; BatchNorm scales, Liu et al.
+2017, 1708.06519; Taylor expansion, Molchanov et al. 2019, 1906.10771; the full rate after it, Renda et al. 2020,
+2003.02389.
 Use when: the net is wider than the task needs; the file and the latency shrink in any runtime.
 Avoid when: the net is small already, or the latency lies in many small operations rather than in wide ones.
 Cost: the epochs of fine-tuning; a gain when deployed.

@@ -38,6 +38,7 @@ class ThreadCount(Trick):
 
     claims = "threads"
     after = ("runtime",)
+    branches = False
 
     count: Annotated[int, Int(1, 256, search=False)] = 2  # no more than there are cores; a study narrows it to search
 

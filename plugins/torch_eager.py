@@ -72,6 +72,7 @@ class TorchEager(Trick):
 
     claims = "runtime"
     after = ("precision",)
+    branches = False
 
     def deploy(self, deployable: Deployable, bench: Workbench) -> Deployable:
         """Write the program. Raises NotApplicable for INT8, which changed the graph and not the net."""

@@ -168,5 +168,6 @@ def test_the_studies_that_ship_are_valid(name):
     from tricksearch.search.study import load_study
 
     study = load_study(ROOT / "studies" / name)
-    assert study.search.trials >= 40
-    assert set(study.tricks) == set(discover())
+    assert study.search.trials >= 30
+    assert len(study.tricks) >= 10
+    assert set(study.tricks) <= set(discover())

@@ -187,7 +187,7 @@ def test_the_filter_dims_the_chart_and_shortens_the_table(opened) -> None:
     kept = [i for i, each in enumerate(SEEN.records) if "int8" in each.tricks and "mixup" not in each.tricks]
     assert 0 < len(kept) < len(SEEN.records)
     assert _column(opened, "trial") == [str(SEEN.records[i].trial) for i in kept]
-    assert f"{len(kept)} of 60 trials match" in _text(opened, "#shown")
+    assert f"{len(kept)} of 60 records match" in _text(opened, "#shown")
     lit = opened.execute_script(
         """return document.getElementById("chart").data
              .filter((trace) => ["recipe", "on the front"].includes(trace.name))

@@ -220,6 +220,7 @@ LATER = {
     "trim": ("compress", "share: Annotated[float, Float(0.1, 0.9)] = 0.5"),
     "small": ("deploy", 'claims = "p"; kind: Annotated[str, Choice("a", "b", "c")] = "b"'),
     "half": ("deploy", 'claims = "p"'),
+    "slow": ("deploy", 'claims = "p"; branches = False'),
     "engine": ("runtime", "streams: Annotated[int, Int(1, 4)] = 2"),
 }
 
@@ -241,6 +242,7 @@ def space_of_later(registry, **uses):
         "trim": {"share": [0.1, 0.9]},
         "small": {"kind": ["a", "b", "c"]},
         "half": {},
+        "slow": {},
         "engine": {"streams": [1, 4]},
     } | uses
     study = Study(name="later", tricks={name: TrickUse.model_validate(use) for name, use in given.items()})
@@ -258,6 +260,8 @@ def test_variants_put_what_comes_after_training_on_and_off(later):
     assert len(found) == len(names)
     assert {tricks["trim"]["share"] for tricks in found if "trim" in tricks} == {0.3}
     assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"b"}, "the recommended value"
+    beside = space.variants({"slow": {}}, "search")
+    assert {"slow": {}, "engine": {"streams": 2}} in beside, "what was drawn is varied with the others"
 
 
 def test_variants_keep_the_values_that_were_drawn_and_add_no_compression(later):
@@ -274,7 +278,7 @@ def test_variants_keep_the_values_that_were_drawn_and_add_no_compression(later):
 def test_all_variants_take_each_choice(later):
     found = space_of_later(later).variants({}, "all")
     assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"a", "b", "c"}
-    assert len(found) == (1 + 3 + 1) * 2 - 1
+    assert len(found) == (1 + 3 + 1 + 1) * 2 - 1
 
 
 @pytest.mark.parametrize("how", ["all", "search", "none"])

@@ -91,6 +91,14 @@ def test_a_damaged_entry_is_dropped_and_can_be_stored_again(data, files):
         assert not leftovers(cache)
 
 
+def test_a_measure_that_was_changed_in_an_entry_is_not_believed(cache):
+    entry = stored(cache, meta={"accuracy": 97.5})
+    path = entry.file("entry.json")
+    path.write_text(path.read_text().replace("97.5", "98.5"))
+    assert cache.get("train", "k") is None
+    assert not entry.folder.exists()
+
+
 @given(
     sizes=st.lists(st.integers(0, 3000), min_size=1, max_size=6),
     order=st.randoms(use_true_random=False),

@@ -126,10 +126,11 @@ def test_a_disturbed_block_does_not_move_the_median(clock, reference):
 
 
 def test_the_spread_is_that_of_the_blocks(clock, reference):
-    # Blocks of 20 ms at 1, 1, 2, 2 and 2 ms a call, behind a warm-up of 10 ms.
-    timing = time_latency(clock.costs(lambda _: 1.0 if clock.now < 0.07 else 2.0), IMAGES, settings(blocks=5))
-    assert timing.median_ms == pytest.approx(2.0)
-    assert timing.spread == pytest.approx((2.0 - 1.0) / 2.0)
+    # Blocks of 20 ms at 1, 2, 3, 4 and 5 ms a call, behind 20 ms of the reference and a warm-up of 10 ms.
+    slower = clock.costs(lambda _: 1.0 + max(0.0, (clock.now - 0.03) // 0.02))
+    timing = time_latency(slower, IMAGES, settings(blocks=5))
+    assert timing.median_ms == pytest.approx(3.0)
+    assert timing.spread == pytest.approx((4.0 - 2.0) / 3.0)
 
 
 def test_a_machine_that_drifts_is_measured_again_and_the_steadiest_kept(clock, reference):
@@ -160,6 +161,26 @@ def test_a_machine_that_never_holds_still_is_told(clock, reference):
     timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, settings())
     assert timing.drift > 1 + stopwatch.DRIFT
     assert timing.attempts == stopwatch.ATTEMPTS
+
+
+def test_where_it_never_holds_still_the_attempt_with_the_least_drift_is_kept(clock, monkeypatch):
+    """Each look at the reference is slower than the one before: by 10, 3, 15 and 20 percent."""
+    levels, looks = [0.1, 0.11, 0.11 * 1.03, 0.13, 0.156], [0]
+
+    def reference() -> None:
+        looks[-1] += 1
+        clock.now += levels[len(looks) // 2] / 1e3
+
+    def predict(images: np.ndarray) -> None:
+        if looks[-1]:
+            looks.extend([0, 0])
+        clock.now += len(looks) // 2 / 1e3  # as many milliseconds as attempts
+
+    monkeypatch.setattr(stopwatch, "_reference", lambda: reference)
+    timing = time_latency(predict, IMAGES, settings())
+    assert timing.attempts == stopwatch.ATTEMPTS == 4
+    assert timing.drift == pytest.approx(1.03)
+    assert timing.median_ms == pytest.approx(2.0)
 
 
 def test_throughput_at_each_batch_size(clock, reference):

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tricksearch.contract.errors import InputError
+from tricksearch.contract.errors import InputError, TrialError
 
 app = typer.Typer(
     name="tricksearch",
@@ -109,6 +109,43 @@ def trial(
 
 
 @app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.", show_default=False)],
+    pick: Annotated[
+        str, typer.Option(help="Which record: knee, best, a limit such as 'latency_ms<=2', or its id.")
+    ] = "knee",
+    to: Annotated[Path | None, typer.Option(help="The new folder.", show_default="RUN/export/<id>")] = None,
+) -> None:
+    """Write a record's model to a folder that runs without tricksearch."""
+    from tricksearch.cli.ship import export_command
+
+    export_command(folder, pick, to)
+
+
+@app.command()
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="An exported folder.", show_default=False)],
+) -> None:
+    """Measure an exported folder again and compare it with its record."""
+    from tricksearch.cli.ship import verify_command
+
+    verify_command(folder)
+
+
+@app.command()
+def cache(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder or a cache.", show_default=False)],
+    keep: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="Drop what was used longest ago: 5GB, 500MB, 0.")
+    ] = None,
+) -> None:
+    """Show what a cache of stages holds, or prune it."""
+    from tricksearch.cli.ship import cache_command
+
+    cache_command(folder, keep)
+
+
+@app.command()
 def doctor() -> None:
     """Show versions, devices, and what is missing."""
     from tricksearch.cli.commands import doctor_command
@@ -131,6 +168,8 @@ def main(arguments: list[str] | None = None) -> None:
             raise KeyboardInterrupt
     except InputError as error:
         code = _say(error_out, f"Error: {error}", 2, debug)
+    except TrialError as error:
+        code = _say(error_out, f"Failed: {error}.", 1, debug)
     except USAGE_ERROR as error:
         error.show(file=error_out)  # type: ignore[attr-defined]
         code = 2

@@ -26,7 +26,7 @@ from tricksearch.contract.trick import STAGE_OF_HOOK, Trick, domains, hooks, tri
 
 BUILT_IN = "tricksearch_plugins"
 ENTRY_POINTS = "tricksearch.tricks"
-TAGS = frozenset({"claims", "after"})
+TAGS = frozenset({"claims", "after", "branches"})
 RESERVED = frozenset({"use", "unavailable", "foreseeable", *STAGE_OF_HOOK})
 
 Registry = Mapping[str, type[Trick]]

@@ -48,6 +48,8 @@ class Trick:
 
     claims: ClassVar[str] = ""  # a tag that one trick of a recipe may hold, such as "schedule"
     after: ClassVar[tuple[str, ...]] = ()  # tags whose holders act before this trick
+    # Whether `variants: search` puts it on and off on every net that was trained; matters behind the compression alone.
+    branches: ClassVar[bool] = True  # False: it costs too much for that, or seldom pays
 
     def data(self, images: Images, bench: Workbench) -> Images:
         """Change the training split before training: oversample, filter."""

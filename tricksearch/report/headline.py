@@ -9,7 +9,7 @@ from typing import Any
 from tricksearch.report.columns import View, accuracy_interval
 from tricksearch.trial.record import MEASURES, STATUSES, machine_line
 
-DRIFT = 0.05  # a one-thread median holds within 4 % beside a two-thread load; more is a machine that changed
+DRIFT = 0.02  # what the stopwatch tries to keep below
 
 
 def answer(seen: View) -> str:

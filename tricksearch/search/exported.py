@@ -119,8 +119,11 @@ def shipped_load(path: Path) -> Callable[..., Predictor]:
 
 
 def refuse_target(target: Path) -> None:
-    """Raise InputError where something else than an earlier export is in the way."""
+    """Raise InputError where something else than an earlier export is in the way, or nothing can be written."""
     try:
+        above = next((each for each in target.parents if each.exists()), target)
+        if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+            raise NotADirectoryError(0, f"'{above}' is no folder that may be written")
         if not target.exists():
             return
         if not target.is_dir():

@@ -23,7 +23,11 @@ REPORT = "report.html"
 def front_of(records: Sequence[Record], study: Study) -> list[Record]:
     """The records that keep the constraints and that no other such beats on every objective, by the second one."""
     objectives = study.objectives
-    finished = feasible(records, study.constraints)
+    finished = [
+        record
+        for record in feasible(records, study.constraints)
+        if all(getattr(record, name) is not None for name in objectives)
+    ]
     if not finished:
         return []
     points = [[getattr(record, name) for name in objectives] for record in finished]

@@ -75,7 +75,7 @@ class Proposer:
         trial = self._asked.pop(record.trial, None) if record.variant == 0 else None
         if trial is None:
             self._remember(record)
-        elif record.finished:
+        elif self._told(record):
             self._optuna.tell(trial, self._values(record))
         else:
             self._optuna.tell(trial, state=TrialState.FAIL)
@@ -117,13 +117,17 @@ class Proposer:
 
     def _remember(self, record: Record) -> None:
         parameters = self._space.parameters(record.tricks)
-        if parameters is None or not record.finished:
+        if parameters is None or not self._told(record):
             return
         ask = _Replay(parameters)
         self._space.draw(ask)
         self._optuna.add_trial(
             optuna.trial.create_trial(params=parameters, distributions=ask.distributions, values=self._values(record))
         )
+
+    def _told(self, record: Record) -> bool:
+        """Whether it has a value for each objective; what a platform cannot tell is None in a finished record too."""
+        return record.finished and all(getattr(record, name) is not None for name in self._study.objectives)
 
     def _values(self, record: Record) -> list[float]:
         values = [float(getattr(record, name)) for name in self._study.objectives]

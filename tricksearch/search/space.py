@@ -129,6 +129,7 @@ class Space:
     _fields: Mapping[str, tuple[tuple[str, _Field], ...]]  # trick -> its hyperparameters, in their order
     _defaults: Mapping[str, Mapping[str, Json]]
     _stages: Mapping[str, tuple[str, ...]]
+    _branching: frozenset[str]  # tricks that `variants: search` puts on by itself
 
     @classmethod
     def of(cls, study: Study, registry: Registry) -> Space:
@@ -151,6 +152,7 @@ class Space:
             fields,
             {name: defaults(registry[name]) for name in fields},
             {name: stages(registry[name]) for name in fields},
+            frozenset(name for name in fields if registry[name].branches),
         )
         _refuse_shared_names(space, registry)
         return space
@@ -189,9 +191,9 @@ class Space:
     def variants(self, tricks: Mapping[str, Mapping[str, Json]], how: str) -> list[dict[str, dict[str, Json]]]:
         """What else can be made of the net that these tricks train, without training: other recipes of this space.
 
-        With "search" every trick that acts behind the compression is put on and off, at the values that it has here
-        or its recommended ones, and what compresses is taken off. With "all" each option of such a trick's choices
-        is taken as well. With "none", and for tricks that are no recipe of this space, there are none.
+        With "search" every trick that acts behind the compression and `branches` is put on and off, at the values that
+        it has here or its recommended ones, and what compresses is taken off. With "all" the tricks that do not branch
+        by themselves are put on too, and each option of a trick's choices is taken. With "none", and for tricks that are no recipe of this space, there are none.
         """
         if how == "none" or self.parameters(tricks) is None:
             return []
@@ -214,6 +216,8 @@ class Space:
         options.append({})
         for name in switch.tricks.values():
             if name is None or {"train", "compress"} & set(self._stages[name]):
+                continue
+            if how != "all" and name not in self._branching and name != on:
                 continue
             values = here.get(name) or {
                 field: each.recommended(self._defaults[name][field]) for field, each in self._fields[name]

@@ -168,10 +168,10 @@ class Cache:
         self._remove(folder)
 
     def _remove(self, folder: Path) -> None:
-        # Out of the way in one step, so that nobody meets half an entry.
-        gone = Path(tempfile.mkdtemp(prefix=_NEW, dir=self.folder))
-        with contextlib.suppress(FileNotFoundError):
-            folder.rename(gone / folder.name)
+        # Out of the way in one step, so that nobody meets half an entry; without a new folder, for a disk may be full.
+        gone = self.folder / f"{_NEW}{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
+        with contextlib.suppress(OSError):  # another process removed it, or the folder may only be read
+            folder.rename(gone)
         shutil.rmtree(gone, ignore_errors=True)
 
     def _sweep(self) -> None:

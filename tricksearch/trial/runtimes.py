@@ -10,6 +10,9 @@ from tricksearch.contract import Deployable, NotApplicable, Predictor, Runtime
 
 def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:
     """The graph in ONNX Runtime on the CPU; the graph itself says in which precision it computes."""
+    import os
+
+    os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read when it is imported
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

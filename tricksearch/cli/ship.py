@@ -1,0 +1,139 @@
+"""What `export`, `verify` and `cache` do. Apart from app.py, so that `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tricksearch.cli import text
+from tricksearch.cli.terminal import Terminal
+from tricksearch.contract.errors import InputError
+from tricksearch.trial.record import machine_line
+
+UNITS = {"": 1, "B": 1} | {
+    f"{prefix}{kind}": base**power
+    for power, prefix in enumerate("KMGT", 1)
+    for kind, base in (("B", 1000), ("IB", 1024))
+}
+
+
+def export_command(folder: Path, pick: str, to: Path | None) -> None:
+    """Ship a record of a run."""
+    console, note = _console()
+    from tricksearch.search.shipping import export_run
+
+    shipped = export_run(folder, pick, to, note)
+    exported, record = shipped.exported, shipped.exported.record
+    if shipped.made_again:
+        console.print(f"made again: {', '.join(shipped.made_again)}; the accuracy is the record's")
+    console.print(f"Exported record {record.id} to {exported.folder}", markup=False, soft_wrap=True)
+    measured = (
+        f"accuracy {text.value('accuracy', record.accuracy)} (n = {record.validation_images} validation images), "
+        f"latency {text.value('latency_ms', record.latency_ms)} (n = {record.latency_runs} calls)"
+    )
+    said = f"{exported.deployable.path.name} for {exported.runtime.name}: {measured}"
+    console.print(said, markup=False, soft_wrap=True)
+    console.print("README.md there is its model card; 'tricksearch verify' measures it again.")
+
+
+def verify_command(folder: Path) -> None:
+    """Measure an exported folder again. Exits with 1 where it differs from its record."""
+    console, note = _console()
+    from tricksearch.search.verify import TOLERANCE, verify_folder
+    from tricksearch.trial.hardware import hardware
+
+    found = verify_folder(folder, note)
+    record, scores, timing = found.exported.record, found.scores, found.timing
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("", "record", "here", ""):
+        table.add_column(heading)
+    then = round((record.accuracy or 0) * (record.validation_images or 0) / 100)
+    table.add_row(
+        "right images",
+        f"{then} of {record.validation_images}",
+        f"{round(scores.accuracy * scores.n / 100)} of {scores.n}",
+        _verdict(found.accuracy_agrees),
+    )
+    table.add_row("accuracy", text.value("accuracy", record.accuracy), text.value("accuracy", scores.accuracy), "")
+    table.add_row(
+        "latency",
+        text.value("latency_ms", record.latency_ms),
+        text.value("latency_ms", timing.median_ms),
+        _verdict(found.latency_agrees),
+    )
+    table.add_row("timed calls", str(record.latency_runs), str(timing.runs), "")
+    console.print(table)
+    console.print(f"here: {machine_line(hardware())}", markup=False, soft_wrap=True)
+    if not found.same_hardware:
+        console.print(f"record: {machine_line(record.hardware)}", markup=False, soft_wrap=True)
+        console.print("On other hardware a latency is shown and not judged.")
+    for name, (measured, here) in found.other_versions.items():
+        console.print(f"{name} {here} here, {measured} in the record", markup=False)
+    if not found.agrees:
+        console.print(
+            f"It differs from its record. The accuracy must be the same to the last image, the latency within "
+            f"{100 * TOLERANCE:.0f} %."
+        )
+        raise typer.Exit(1)
+    console.print("It agrees with its record.")
+
+
+def cache_command(folder: Path, keep: str | None) -> None:
+    """Show what a cache holds, and drop what was used longest ago."""
+    keep_bytes = None if keep is None else parsed_size(keep)
+    from tricksearch.search.caches import cache_of, prune
+
+    console = Console(highlight=False)
+    cache = cache_of(folder)
+    if keep_bytes is not None:
+        gone, freed = prune(folder, keep_bytes)
+        console.print(f"Dropped {gone:,} of the entries, {_megabytes(freed)}.")
+    entries = cache.usage()
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("stage")
+    for heading in ("entries", "size", "last used"):
+        table.add_column(heading, justify="right")
+    stages = list(dict.fromkeys(each.stage for each in entries))
+    for stage in stages:
+        own = [each for each in entries if each.stage == stage]
+        ago = text.duration(max(0.0, time.time() - max(each.used for each in own)))
+        table.add_row(stage, f"{len(own):,}", _megabytes(sum(each.size for each in own)), f"{ago} ago")
+    table.add_row("all", f"{len(entries):,}", _megabytes(sum(each.size for each in entries)), "")
+    console.print(table)
+    console.print(f"in {cache.folder}", markup=False, soft_wrap=True)
+
+
+def parsed_size(size: str) -> int:
+    """Bytes of a size with a unit. Raises InputError.
+
+    >>> parsed_size("5GB"), parsed_size("1.5 MiB"), parsed_size("0")
+    (5000000000, 1572864, 0)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size)
+    unit = found[2].upper() if found else ""
+    # A bare number is more likely a slip than a number of bytes, and would empty the cache.
+    if found is None or unit not in UNITS or (not unit and float(found[1])):
+        raise InputError(f"'{size}' is no size", place="--keep", remedy="write '5GB', '500MB' or '0'")
+    return int(float(found[1]) * UNITS[unit])
+
+
+def _console() -> tuple[Console, Callable[[str], None]]:
+    """The console, kept free of what libraries print, and what tells of a stage."""
+    debug = bool(os.environ.get("TRICKSEARCH_DEBUG"))
+    console = Console(highlight=False) if debug else Terminal().console
+    return console, lambda stage: console.print(f"{stage} ...", style="dim")
+
+
+def _verdict(agrees: bool | None) -> str:
+    return "not judged" if agrees is None else "agrees" if agrees else "DIFFERS"
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.2f} MB"
