@@ -235,7 +235,8 @@ def test_no_plugin_imports_another_or_more_than_the_public_api(name):
 @pytest.mark.parametrize(("name", "hook"), HOOKS)
 def test_a_seed_gives_one_result_and_the_global_generators_stay(name, hook, outcome, make_bench):
     skip_if_unavailable(TRICKS[name])
-    outcome(hook, TRICKS[name](), make_bench())  # what is imported on first use may draw
+    if hook != "deploy":
+        outcome(hook, TRICKS[name](), make_bench())  # what is imported on first use may draw
     torch_before, numpy_before = torch.random.get_rng_state(), np.random.get_state()[1].copy()
     first = outcome(hook, TRICKS[name](), make_bench())
     assert torch.equal(torch.random.get_rng_state(), torch_before)

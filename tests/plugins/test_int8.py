@@ -24,7 +24,7 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(method, e
     assert deployed.input == exported.input
     assert deployed.precision == "quantized"
     assert deployed.path.parent == bench.folder
-    assert sorted(path.name for path in bench.folder.iterdir()) == ["net.quantized.onnx", "net.onnx"]
+    assert sorted(path.name for path in bench.folder.iterdir()) == ["net.onnx", "net.quantized.onnx"]
     assert deployed.path.stat().st_size < 0.5 * exported.path.stat().st_size
     weights = {each.name: each.data_type for each in onnx.load(deployed.path).graph.initializer if len(each.dims) == 4}
     assert weights

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 from torchvision.ops import SqueezeExcitation
-from tricksearch_plugins.pruning import classifier, prune
+from tricksearch_plugins.pruning import classifier, prune, scorer
 from tricksearch_plugins.se import SqueezeAndExcitation, squeeze_excitation
 
 from tricksearch import NotApplicable
@@ -72,7 +72,7 @@ def test_each_residual_block_gets_one_and_the_net_still_exports_and_prunes(
     assert all(torch.equal(own[key], dict(plain.named_parameters())[key]) for key in shared)
     exported = predict(to_onnx(net, tmp_path / "net.onnx", (3, 32, 32)), IMAGES.numpy())
     torch.testing.assert_close(torch.from_numpy(exported), logits, rtol=1e-3, atol=1e-3)
-    assert prune(net, classifier(net, 10), IMAGES, 0.5, norm=1, across=False) > 0
+    assert prune(net, classifier(net, 10), IMAGES, 0.5, importance=scorer("l1")) > 0
     assert net(IMAGES).shape == (3, 10)
 
 

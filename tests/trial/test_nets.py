@@ -6,7 +6,7 @@ from torch import nn
 
 from tricksearch.contract import InputError
 from tricksearch.trial.nets import Normalize, build_net
-from tricksearch.trial.run import count
+from tricksearch.trial.export import count
 from tricksearch.trial.settings import NetSettings
 
 

@@ -159,7 +159,8 @@ def test_one_file_gone_is_an_entry_gone(run, tmp_path):
     run()
     (weights,) = (tmp_path / "cache" / "train").glob("*/weights.pt")
     weights.unlink()
-    shutil.rmtree(tmp_path / "cache" / "compress")
+    for stage in ("compress", "deploy"):
+        shutil.rmtree(tmp_path / "cache" / stage)
     assert "train" in run()[1]
 
 

@@ -1,7 +1,7 @@
 """What the author of a trick sees: the Trick, its domains, the things that hooks take, and the errors."""
 
 from tricksearch.contract.card import Card, card
-from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file, source_hash
+from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file, source_hash, source_text
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
 from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
 from tricksearch.contract.things import (
@@ -71,6 +71,7 @@ __all__ = [
     "nearest",
     "source_file",
     "source_hash",
+    "source_text",
     "stages",
     "trick_name",
 ]

@@ -50,9 +50,19 @@ def source_file(trick: type[Trick]) -> Path:
     return Path(inspect.getfile(trick))
 
 
+def source_text(module: str) -> str | None:
+    """The text of a module with a trick as it stood when it was discovered, or None: its file may be edited since."""
+    return _texts.get(module)
+
+
 def source_hash(trick: type[Trick]) -> str:
     """A hash of the file that defines a trick: what was measured with one source does not hold for another."""
-    return hashlib.sha256(source_file(trick).read_bytes()).hexdigest()[:16]
+    text = _texts.get(trick.__module__)
+    content = source_file(trick).read_bytes() if text is None else text.encode()
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+_texts: dict[str, str] = {}  # by module
 
 
 def _built_in() -> Iterator[Callable[[], type[Trick]]]:
@@ -140,6 +150,8 @@ def _trick_of(loaded: object, place: str = "") -> type[Trick]:
         trick = loaded
     else:
         raise InputError(f"an entry point of '{ENTRY_POINTS}' must name a Trick or its module", place=place)
+    if trick.__module__ not in _texts:
+        _texts[trick.__module__] = source_file(trick).read_text(encoding="utf-8")
     problem = broken_contract(trick)
     if problem:
         raise InputError(f"the plugin breaks the contract: {problem}", place=str(source_file(trick)))

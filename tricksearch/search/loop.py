@@ -121,7 +121,8 @@ class Loop:
         self._observer.recorded(records)
 
     def lost(self, job: Job, status: str, reason: str) -> None:
-        """Record a trial whose worker did not live to report it."""
+        """Record a trial whose worker did not live to report it; its variants may be proposed again."""
+        self._proposer.release(job.variants)
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         self.finish(
             [Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)]

@@ -102,4 +102,5 @@ def _best(records: Sequence[Record], study: Study) -> Record:
     def gains(record: Record) -> list[float]:
         return [getattr(record, name) * (1 if MEASURES[name].maximize else -1) for name in study.objectives]
 
-    return max(records, key=gains)
+    measured = [each for each in records if all(getattr(each, name) is not None for name in study.objectives)]
+    return max(measured, key=gains) if measured else records[0]

@@ -80,6 +80,10 @@ class Proposer:
         else:
             self._optuna.tell(trial, state=TrialState.FAIL)
 
+    def release(self, variants: Sequence[dict[str, dict[str, Any]]]) -> None:
+        """Let variants that were not run after all be drawn again."""
+        self._seen -= {self._base.model_copy(update={"tricks": tricks}).key for tricks in variants}
+
     def _proposal(self, number: int, phase: str, recipe: Recipe) -> Proposal:
         self._taken.add(number)
         self._seen.add(recipe.key)

@@ -193,7 +193,8 @@ class Space:
 
         With "search" every trick that acts behind the compression and `branches` is put on and off, at the values that
         it has here or its recommended ones, and what compresses is taken off. With "all" the tricks that do not branch
-        by themselves are put on too, and each option of a trick's choices is taken. With "none", and for tricks that are no recipe of this space, there are none.
+        by themselves are put on too, and each option of a trick's choices is taken.
+        With "none", and for tricks that are no recipe of this space, there are none.
         """
         if how == "none" or self.parameters(tricks) is None:
             return []

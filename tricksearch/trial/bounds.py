@@ -81,7 +81,9 @@ class Constraint:
         if not self.factor:
             return Bound(self.measure, self.at_most, self.offset, self.text)
         plain = getattr(baseline, self.measure) if baseline is not None else None
-        return plain and Bound(self.measure, self.at_most, self.factor * plain + self.offset, self.text)
+        if plain is None:
+            return None
+        return Bound(self.measure, self.at_most, self.factor * plain + self.offset, self.text)
 
 
 _NUMBER = r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?"

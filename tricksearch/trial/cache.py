@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 STAGES = ("train", "compress", "deploy", "score", "latency")
 _ENTRY = "entry.json"
+_IN_USE = ".in-use"
 _NEW = ".new-"
 ABANDONED = 3600.0  # seconds after which a folder that was being written belongs to a process that died
 
@@ -94,6 +95,8 @@ class Cache:
                 return None
             self._drop(folder, "a file is missing")
             return None
+        except PermissionError as error:
+            raise self._refused(error) from error
         except (ValueError, KeyError, TypeError) as error:
             self._drop(folder, str(error))
             return None
@@ -113,6 +116,7 @@ class Cache:
                 _sync(new / name)
                 checks[name] = _file_digest(new / name)
             body = {"stage": stage, "key": key, "meta": dict(meta), "files": checks}
+            new.chmod(0o755)  # mkdtemp leaves it to this user alone, and a cache may be shared
             (new / _ENTRY).write_text(json.dumps({"body": body, "check": _digest(_canonical(body))}))
             _sync(new / _ENTRY)
             try:
@@ -129,12 +133,19 @@ class Cache:
         """One process at a time makes an entry; the others wait, and then find it."""
         locks = self.folder / "locks"
         locks.mkdir(parents=True, exist_ok=True)
-        with open(locks / f"{stage}-{key}.lock", "w") as lock:
+        with self._lock(locks / f"{stage}-{key}.lock") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 with machine.idle():  # a stopwatch need not wait for a trial that waits
                     fcntl.flock(lock, fcntl.LOCK_EX)
+            yield
+
+    @contextlib.contextmanager
+    def in_use(self) -> Iterator[None]:
+        """While it lasts, nothing can be pruned: a stage may hold the path of an entry."""
+        with self._lock(self.folder / _IN_USE) as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH)
             yield
 
     def usage(self) -> list[Usage]:
@@ -148,16 +159,45 @@ class Cache:
         return sorted(found, key=lambda each: each.used)
 
     def prune(self, keep_bytes: int) -> tuple[int, int]:
-        """Drop the entries used longest ago until `keep_bytes` are left; returns how many went, and their bytes."""
-        self._sweep()
-        entries = self.usage()
-        left, gone, freed = sum(each.size for each in entries), 0, 0
-        for each in entries:
-            if left <= keep_bytes:
-                break
-            self._remove(self.folder / each.stage / each.key)
-            left, gone, freed = left - each.size, gone + 1, freed + each.size
-        return gone, freed
+        """Drop the entries used longest ago until `keep_bytes` are left; returns how many went, and their bytes.
+
+        Raises InputError while a trial uses the cache.
+        """
+        if not self.folder.is_dir():
+            return 0, 0
+        with self._lock(self.folder / _IN_USE) as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                remedy = "wait until what runs there has ended"
+                raise InputError("a trial is using this cache", place=str(self.folder), remedy=remedy) from None
+            self._sweep()
+            entries = self.usage()
+            left, gone, freed = sum(each.size for each in entries), 0, 0
+            for each in entries:
+                if left <= keep_bytes:
+                    break
+                self._remove(self.folder / each.stage / each.key)
+                left, gone, freed = left - each.size, gone + 1, freed + each.size
+            return gone, freed
+
+    @contextlib.contextmanager
+    def _lock(self, path: Path) -> Iterator[int]:
+        try:
+            lock = os.open(path, os.O_RDONLY | os.O_CREAT | os.O_CLOEXEC, 0o666)
+        except PermissionError as error:
+            raise self._refused(error) from error
+        try:
+            yield lock
+        finally:
+            os.close(lock)
+
+    def _refused(self, error: OSError) -> InputError:
+        return InputError(
+            f"the cache cannot be used: {error}",
+            place=str(self.folder),
+            remedy="make it readable and writable for whoever shares it, or name another folder",
+        )
 
     def _folders(self, stage: str) -> list[Path]:
         place = self.folder / stage

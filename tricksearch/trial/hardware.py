@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import hashlib
 import os
 import platform
 import re
@@ -24,6 +26,28 @@ def versions() -> dict[str, str]:
             except PackageNotFoundError:
                 found[package] = "absent"
     return found
+
+
+@functools.cache
+def extra_versions() -> dict[str, str]:
+    """The installed version of each package that a trick may bring: runtimes and the like, but for development's."""
+    found = {}
+    for requirement in requires("tricksearch") or ():
+        name, _, marker = requirement.partition(";")
+        if "extra" in marker and not re.search(r"""extra\s*==\s*["']dev["']""", marker):
+            package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
+            with contextlib.suppress(PackageNotFoundError):
+                found[package] = version(package)
+    return found
+
+
+@functools.cache
+def cpu_features() -> str:
+    """A hash of the processor's instruction sets, which a virtual machine's name of it may hide."""
+    with contextlib.suppress(OSError):
+        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
+        return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
+    return platform.machine()
 
 
 @functools.cache

@@ -14,9 +14,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tricksearch.contract import Deployable, Json, Runtime, Trick, source_hash, stages, trick_name
+from tricksearch.contract import Deployable, Json, Registry, Runtime, Trick, source_hash, stages, trick_name
 from tricksearch.trial.data import DataSet
-from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.hardware import cpu_features, extra_versions, hardware, versions
 from tricksearch.trial.precision import Precision
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.runtimes import source_of
@@ -32,9 +32,16 @@ class Keys:
     score: str
 
 
-def stage_keys(recipe: Recipe, seed: int, tricks: Iterable[Trick], data: DataSet, precision: Precision) -> Keys:
+def stage_keys(
+    recipe: Recipe, seed: int, tricks: Iterable[Trick], data: DataSet, precision: Precision, registry: Registry
+) -> Keys:
     """The keys of a recipe whose tricks are these, in their order."""
     tricks = list(tricks)
+    here = {"versions": extra_versions(), "cpu": [hardware()["cpu"], cpu_features()]}
+
+    def acting(stage: str) -> list[Json]:
+        return [_identity(trick, registry) for trick in tricks if stage in stages(type(trick))]
+
     train = _key(
         "train",
         {
@@ -46,12 +53,12 @@ def stage_keys(recipe: Recipe, seed: int, tricks: Iterable[Trick], data: DataSet
             "net": recipe.net.model_dump(mode="json"),
             "train": recipe.train.model_dump(mode="json", exclude={"device", "precision", "channels_last"}),
             "seed": seed,
-            "tricks": _acting(tricks, "train"),
+            "tricks": acting("train"),
         },
     )
-    compress = _key("compress", {"on": train, "tricks": _acting(tricks, "compress")})
-    deploy = _key("deploy", {"on": compress, "tricks": _acting(tricks, "deploy")})
-    score = _key("score", {"on": deploy, "tricks": _acting(tricks, "measure"), "data": data.digest("validation")})
+    compress = _key("compress", {"on": train, "tricks": acting("compress")})
+    deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **here})
+    score = _key("score", {"on": deploy, "tricks": acting("measure"), "data": data.digest("validation"), **here})
     return Keys(train, compress, deploy, score)
 
 
@@ -60,18 +67,19 @@ def latency_key(
 ) -> str:
     """The key of a latency, which depends on the graph and not on its weights: nets of one shape share it.
 
-    `skeleton` is the hash of the deployed graph or, in another format, of the graph that it was made from.
+    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from.
     """
+    making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
         "latency",
         {
             "engine": engine_hash(),
-            "versions": versions(),
-            "hardware": hardware(),
+            "versions": versions() | extra_versions(),
+            "hardware": [hardware(), cpu_features()],
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
-            "deploy": _acting(list(tricks), "deploy") if deployable.format != "onnx" else [],
+            "deploy": [_identity(trick, {}) for trick in making],
             "runtime": [runtime.name, source_of(runtime), dict(runtime.options), runtime.threads],
             "latency": recipe.latency.model_dump(mode="json"),
         },
@@ -83,8 +91,10 @@ def skeleton_of(graph: Path) -> str:
     import onnx
 
     model = onnx.load(str(graph))
+    resizing = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input}
     for tensor in model.graph.initializer:
-        if tensor.data_type != onnx.TensorProto.INT64:  # those are shapes and axes, which do change the work
+        # Shapes, axes and the scales of a resizing do change the work; the numbers of a layer do not.
+        if tensor.data_type != onnx.TensorProto.INT64 and tensor.name not in resizing:
             for content in ("raw_data", "float_data", "int32_data", "double_data", "uint64_data"):
                 tensor.ClearField(content)
     return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()[:32]
@@ -101,12 +111,12 @@ def engine_hash() -> str:
     return digest.hexdigest()[:16]
 
 
-def _acting(tricks: list[Trick], stage: str) -> list[Json]:
-    return [
-        [trick_name(type(trick)), asdict(trick), source_hash(type(trick))]  # type: ignore[call-overload]
-        for trick in tricks
-        if stage in stages(type(trick))
-    ]
+def _identity(trick: Trick, registry: Registry) -> Json:
+    """A trick's name, values and source; where a value is a recipe, as a teacher's, its tricks' sources too."""
+    values = asdict(trick)  # type: ignore[call-overload]
+    inner = [value.get("tricks") or {} for value in values.values() if isinstance(value, dict)]
+    sources = {name: source_hash(registry[name]) for tricks in inner for name in tricks if name in registry}
+    return [trick_name(type(trick)), values, source_hash(type(trick)), sources]
 
 
 def _key(stage: str, parts: dict[str, Any]) -> str:

@@ -20,13 +20,13 @@ from tricksearch.contract import InputError, Registry, TrialError, discover
 from tricksearch.trial.bounds import Bound, Rejected, broken
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import DataSet, load_data
-from tricksearch.trial.hardware import hardware, versions
+from tricksearch.trial.hardware import extra_versions, hardware, versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import FINISHED, REJECTED, Record
 from tricksearch.trial.runner import Runner
 from tricksearch.trial.settings import DataSettings
-from tricksearch.trial.stages import Note, Shop, Stages
+from tricksearch.trial.stages import FORESEEN, Note, Shop, Stages
 
 log = logging.getLogger(__name__)
 
@@ -58,12 +58,13 @@ def run_trial(
         with machine.shared():
             registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
             Cache(cache).check()
-            shop = Shop(registry, data, Cache(cache), machine, _runner(data), note)
-            for variant, each in enumerate((recipe, *variants)):
-                record, training_failed = _record(each, seed, shop, bounds, reraise)
-                records.append(_numbered(record, number, variant, phase if variant == 0 else "search"))
-                if training_failed:
-                    break
+            with Cache(cache).in_use():
+                shop = Shop(registry, data, Cache(cache), machine, _runner(data), note)
+                for variant, each in enumerate((recipe, *variants)):
+                    record, training_failed = _record(each, seed, shop, bounds, reraise)
+                    records.append(_numbered(record, number, variant, phase if variant == 0 else "search"))
+                    if training_failed:
+                        break
     finally:
         machine.close()
         if torch.cuda.is_available():
@@ -100,7 +101,7 @@ def _record(
         started=started.isoformat(timespec="seconds"),
         wall_seconds=round(time.perf_counter() - clock, 3),
         hardware=hardware(),
-        versions=versions(),
+        versions=versions() | extra_versions(),
         reused=list(stages.reused) if stages else [],
         spent_seconds=round(stages.spent_seconds, 3) if stages else 0.0,
         **measured,
@@ -109,7 +110,7 @@ def _record(
 
 
 def _measured(stages: Stages, bounds: Sequence[Bound]) -> dict[str, Any]:
-    if bounds:
+    if any(bound.measure in FORESEEN for bound in bounds):
         foreseen = stages.foreseen()
         if foreseen is not None and (why := broken(bounds, foreseen)):
             raise Rejected(f"{why}; seen before training", foreseen)

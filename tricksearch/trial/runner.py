@@ -29,7 +29,7 @@ import numpy as np
 from tricksearch.contract import Deployable, Predictor, Runtime, TrialError
 from tricksearch.trial.runtimes import check_fit, source_of
 from tricksearch.trial.settings import LatencySettings
-from tricksearch.trial.stopwatch import Timing, added_memory, filled, time_latency
+from tricksearch.trial.stopwatch import ATTEMPTS, Timing, added_memory, filled, time_latency
 
 PATIENCE = 900.0  # seconds for one answer: a runtime that compiles may take minutes, one that hangs takes for ever
 GLANCE = 1.0  # seconds between two looks whether the process is still there
@@ -81,7 +81,9 @@ class Runner:
 
         The caller sees to it that the machine is otherwise idle.
         """
-        return Timing(**self._ask("time", settings=settings.model_dump())["timing"])
+        attempt = (settings.blocks + len(settings.batches) + 10) * settings.block_seconds
+        answer = self._ask("time", 2 * ATTEMPTS * attempt, settings=settings.model_dump())
+        return Timing(**answer["timing"])
 
     def close(self) -> None:
         """End the process."""
@@ -98,15 +100,16 @@ class Runner:
             self.close()
             os.close(self._memory)
 
-    def _ask(self, command: str, **keys: Any) -> dict[str, Any]:
+    def _ask(self, command: str, work: float = 0.0, **keys: Any) -> dict[str, Any]:
         if self._process is None or self._process.poll() is not None:
             self.close()
             self._start()
         assert self._process is not None  # for the type checker
         assert self._wire is not None
         try:
-            line = _exchange(self._process, self._wire, json.dumps({"command": command, **keys}))
-            fate = "" if line else _fate(self._process)
+            patience = PATIENCE + work
+            line = _exchange(self._process, self._wire, json.dumps({"command": command, **keys}), patience)
+            fate = "" if line else _fate(self._process, patience)
         except BaseException:  # an interrupt: what is asked next must not read this answer
             self.close()
             raise
@@ -135,15 +138,15 @@ class Runner:
         self._wire = ours
 
 
-def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str) -> str:
+def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str, patience: float) -> str:
     """Send a line and return the answer, or nothing where the process has ended or did not answer in time."""
     poll = select.poll()
     poll.register(wire, select.POLLIN)
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     try:
         wire.sendall(f"{line}\n".encode())
         # A process that the runtime has forked may hold the wire open when the runner itself is dead.
-        while not poll.poll(1e3 * min(GLANCE, PATIENCE)):
+        while not poll.poll(1e3 * min(GLANCE, patience)):
             if process.poll() is not None or time.monotonic() > end:
                 return ""
         with wire.makefile(encoding="utf-8", newline="\n") as answers:
@@ -153,12 +156,12 @@ def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str) 
     return answer if answer.endswith("\n") else ""
 
 
-def _fate(process: subprocess.Popen[bytes]) -> str:
+def _fate(process: subprocess.Popen[bytes], patience: float) -> str:
     """What became of a process that gave no answer."""
     try:
         code = process.wait(GLANCE)
     except subprocess.TimeoutExpired:
-        return f"gave no answer in {PATIENCE:.0f} s"
+        return f"gave no answer in {patience:.0f} s"
     if code >= 0:
         return f"ended its process with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
-import textwrap
 
-from tricksearch.contract import Deployable, NotApplicable, Predictor, Runtime
+from tricksearch.contract import Deployable, NotApplicable, Predictor, Runtime, source_text
 
 
 def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:
@@ -52,12 +52,20 @@ def source_of(runtime: Runtime) -> str:
     >>> source_of(ONNX_RUNTIME).splitlines()[0]
     'def load_onnx_runtime(path: str, threads: int, precision: str) -> Predictor:'
     """
+    function, module = runtime.load, source_text(runtime.load.__module__)
     try:
-        text = textwrap.dedent(inspect.getsource(runtime.load))
+        text = inspect.getsource(function) if module is None else _function_in(module, function.__name__)
     except (OSError, TypeError) as error:
         raise NotApplicable(f"the source of the runtime '{runtime.name}' cannot be found: {error}") from error
-    if not text.startswith("def ") or runtime.load.__closure__:
+    if not text.startswith("def ") or function.__closure__:
         raise NotApplicable(
             f"the `load` of the runtime '{runtime.name}' must be a function of its module, which needs nothing else"
         )
     return text
+
+
+def _function_in(module: str, name: str) -> str:
+    for node in ast.parse(module).body:
+        if isinstance(node, ast.FunctionDef) and node.name == name and not node.decorator_list:
+            return ast.get_source_segment(module, node) or ""
+    return ""

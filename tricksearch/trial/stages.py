@@ -6,13 +6,14 @@ to the last stage costs nothing at all.
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tricksearch.contract import Deployable, Registry, Runtime, TrialError
+from tricksearch.contract import Deployable, Registry, Runtime
 from tricksearch.trial import teacher
 from tricksearch.trial.bench import Bench
 from tricksearch.trial.cache import Cache, Entry
@@ -35,6 +36,10 @@ from tricksearch.trial.runtimes import ONNX_RUNTIME, check_fit
 from tricksearch.trial.stopwatch import DRIFT, Timing
 
 GRAPH = "model.onnx"
+# Measures that the shape of the graph decides.
+FORESEEN = frozenset(
+    {"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", "params", "macs", "file_bytes"}
+)
 Note = Callable[[str], None]
 
 
@@ -60,11 +65,11 @@ class Stages:
         self.bench = Bench(
             recipe, seed, shop.registry, shop.data, shop.machine, folder, teach=self._teach, net=self.compressed_net
         )
-        self.keys: Keys = stage_keys(recipe, seed, self.bench.tricks, shop.data, self.bench.precision)
+        self.keys: Keys = stage_keys(recipe, seed, self.bench.tricks, shop.data, self.bench.precision, shop.registry)
         self._stood: Deployed | None = None
         self._run_by: Runtime | None = None
         self._ran: set[str] = set()
-        self.reused: list[str] = []  # the stages that were found, not run
+        self._known: dict[str, None] = {}
         self.spent_seconds = 0.0  # of training that was run here, a teacher's included
 
     def measures(self) -> dict[str, Any]:
@@ -74,15 +79,8 @@ class Stages:
         scored = self._scored(deployed)
         machine.step_aside()
         timed = self._timed(deployed.deployable, deployed.runtime, deployed.meta["skeleton"])
-        made = self._compressed()
-        return {
-            **scored,
-            **timed,
-            "params": made.meta["params"],
-            "macs": made.meta["macs"],
-            "file_bytes": deployed.meta["file_bytes"],
-            "train_seconds": made.meta["train_seconds"],
-        }
+        counted = {name: deployed.meta[name] for name in ("params", "macs", "file_bytes", "train_seconds")}
+        return {**scored, **timed, **counted}
 
     def foreseen(self) -> dict[str, Any] | None:
         """The measures that the shape of the graph decides, from an untrained net; None where training decides it.
@@ -91,7 +89,15 @@ class Stages:
         """
         if not all(trick.foreseeable() for trick in self.bench.tricks):
             return None
+        if self._shop.cache.get("deploy", self.keys.deploy) is not None:
+            return None  # the file itself is there
         self._shop.note("foresee")
+        try:
+            return self._foresee()
+        except _NotForeseeable:
+            return None
+
+    def _foresee(self) -> dict[str, Any]:
         with tempfile.TemporaryDirectory(dir=self._folder) as folder:
             bench = _DryBench(
                 self.recipe,
@@ -105,8 +111,7 @@ class Stages:
             )
             net = self._compress(bench, bench.precision.place(_stirred(bench.build_net())).eval())
             params, macs = count(net, bench.input_shape)
-            deployable = self._deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
-            skeleton = self._skeleton(deployable, bench.folder / GRAPH)
+            deployable, skeleton = self._deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
             timed = self._timed(deployable, self._runtime(), skeleton)
             size = sum(file.stat().st_size for file in deployable.files)
         return {**timed, "params": params, "macs": macs, "file_bytes": size}
@@ -130,7 +135,10 @@ class Stages:
         """A copy of the net that was exported: float32, on the CPU, in evaluation mode."""
         shop, key = self._shop, self.keys.compress
         if key not in shop.nets:  # exported by an earlier job: its steps are deterministic, so they give it again
-            shop.nets[key] = self._compress(self.bench, self.trained_net())
+            trained = self.trained_net()
+            self._ran.add("compress")
+            with self._spending():
+                shop.nets[key] = self._compress(self.bench, trained)
         return copy.deepcopy(shop.nets[key]).cpu().float().eval().to(memory_format=torch.contiguous_format)
 
     def _train(self) -> nn.Module:
@@ -145,15 +153,13 @@ class Stages:
             shop.note("train")
             self._ran.add("train")
             _load_torch()
-            clock = _Clock(self.bench)
-            net = self.bench.train(net)
+            with self._spending() as seconds:
+                net = self.bench.train(net)
             weights = self._folder / "weights.pt"
             content = io.BytesIO()  # torch hides the reason of a write that fails
             torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, content)
             weights.write_bytes(content.getbuffer())
-            seconds = clock.seconds()
-            self.spent_seconds += seconds
-            shop.cache.put("train", key, {"seconds": seconds}, {"weights.pt": weights})
+            shop.cache.put("train", key, {"seconds": seconds[0]}, {"weights.pt": weights})
             weights.unlink()
         return net
 
@@ -180,10 +186,8 @@ class Stages:
         shop, bench, key = self._shop, self.bench, self.keys.compress
         shop.note("compress")
         self._ran.add("compress")
-        clock = _Clock(bench)
-        net = self._compress(bench, trained)
-        seconds = clock.seconds()
-        self.spent_seconds += seconds
+        with self._spending() as seconds:
+            net = self._compress(bench, trained)
         shop.nets[key] = net
         shop.machine.step_aside()
         shop.note("export")
@@ -191,7 +195,7 @@ class Stages:
         graph = export(net, bench.input_shape, self._folder / GRAPH).path
         before = shop.cache.get("train", self.keys.train)
         spent = before.meta["seconds"] if before else 0.0
-        meta = {"params": params, "macs": macs, "train_seconds": spent + seconds}
+        meta = {"params": params, "macs": macs, "train_seconds": spent + seconds[0]}
         return shop.cache.put("compress", key, meta, {GRAPH: graph})
 
     @staticmethod
@@ -240,25 +244,24 @@ class Stages:
         self._ran.add("deploy")
         graph = self._folder / GRAPH
         shutil.copyfile(made.file(GRAPH), graph)
-        deployable = self._deploy(self.bench, Deployable(graph))
+        deployable, skeleton = self._deploy(self.bench, Deployable(graph))
         plain = {name: value for name, value in asdict(deployable).items() if name not in ("path", "beside")}
-        meta = plain | {
+        meta = {**plain, **made.meta} | {
             "path": deployable.path.name,
             "beside": [file.name for file in deployable.beside],
             "file_bytes": sum(file.stat().st_size for file in deployable.files),
-            "skeleton": self._skeleton(deployable, graph),
+            "skeleton": skeleton,
         }
         return shop.cache.put("deploy", self.keys.deploy, meta, {file.name: file for file in deployable.files})
 
-    def _deploy(self, bench: Bench, deployable: Deployable) -> Deployable:
+    def _deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, str]:
+        """The deployable, and the skeleton of the last ONNX graph on the way to it."""
+        graph = deployable.path
         for trick in bench.tricks:
             deployable = trick.deploy(deployable, bench)
+            graph = deployable.path if deployable.format == "onnx" else graph
         check_fit(self._runtime(), deployable)
-        return deployable
-
-    @staticmethod
-    def _skeleton(deployable: Deployable, graph: Path) -> str:
-        return skeleton_of(deployable.path if deployable.format == "onnx" else graph)
+        return deployable, skeleton_of(graph)
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
         shop, key = self._shop, self.keys.score
@@ -300,8 +303,30 @@ class Stages:
             self.spent_seconds += own.spent_seconds
             return teacher.frozen(net, own.bench.precision)
 
+    @property
+    def reused(self) -> list[str]:
+        """The stages that were found, not run."""
+        return [stage for stage in self._known if stage not in self._ran]
+
     def _found(self, *stages: str) -> None:
-        self.reused += [stage for stage in stages if stage not in self._ran and stage not in self.reused]
+        self._known |= dict.fromkeys(stages)
+
+    @contextlib.contextmanager
+    def _spending(self) -> Iterator[list[float]]:
+        """Add the seconds of a training to what was spent, also where it fails; yields a list that gets them.
+
+        Waiting for others' stopwatches is not in them, nor is getting a teacher, which has seconds of its own.
+        """
+        bench, start, taken = self.bench, time.perf_counter(), [0.0]
+        waited, taught = bench.machine.waited, bench.teacher_seconds
+        try:
+            yield taken
+        finally:
+            if bench.device.type == "cuda":
+                torch.cuda.synchronize(bench.device)
+            aside = bench.machine.waited - waited + bench.teacher_seconds - taught
+            taken[0] = time.perf_counter() - start - aside
+            self.spent_seconds += taken[0]
 
 
 def _measures_of(timing: Timing) -> dict[str, Any]:
@@ -327,6 +352,10 @@ class Deployed:
     meta: Mapping[str, Any]
 
 
+class _NotForeseeable(Exception):
+    pass
+
+
 class _DryBench(Bench):
     """A workbench that trains nothing: what matters is the shape that comes out."""
 
@@ -336,7 +365,7 @@ class _DryBench(Bench):
 
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """None is needed without training."""
-        raise TrialError("no teacher is trained for a net that is not")
+        raise _NotForeseeable
 
 
 def _stirred(net: nn.Module) -> nn.Module:
@@ -347,22 +376,6 @@ def _stirred(net: nn.Module) -> nn.Module:
             if tensor.is_floating_point():
                 tensor.add_(0.01 * torch.rand(tensor.shape, generator=source).to(tensor))
     return net
-
-
-class _Clock:
-    """Seconds of a training: without waiting for others' stopwatches, without getting teachers."""
-
-    def __init__(self, bench: Bench) -> None:
-        self._bench, self._start = bench, time.perf_counter()
-        self._waited, self._taught = bench.machine.waited, bench.teacher_seconds
-
-    def seconds(self) -> float:
-        """Since it was made."""
-        bench = self._bench
-        if bench.device.type == "cuda":
-            torch.cuda.synchronize(bench.device)
-        aside = bench.machine.waited - self._waited + bench.teacher_seconds - self._taught
-        return time.perf_counter() - self._start - aside
 
 
 @functools.cache
