@@ -1,6 +1,6 @@
 """Runtimes by precisions: ResNet-18, trained briefly on real CIFAR-100 images, as each would ship.
 
-    TRICKSEARCH_DATA=FOLDER python -m benchmarks runtimes [--epochs 3] [--images 5000]
+    TRICKSEARCH_DATA=FOLDER python -m benchmarks runtimes [--epochs 2] [--images 4000]
 
 One training, of which every combination of an available runtime and a precision is made; one thread, batch 1. The net
 is far from trained: what is compared is what becomes of its accuracy, its latency and its size.
@@ -40,8 +40,8 @@ PRECISIONS: dict[str, dict[str, dict[str, Any]]] = {
 def main(arguments: list[str]) -> list[Row]:
     """Train once, measure every combination; without the data, say what is missing."""
     parser = argparse.ArgumentParser(prog="runtimes", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--epochs", type=int, default=2)
+    parser.add_argument("--images", type=int, default=4000)
     asked = parser.parse_args(arguments)
     base = Recipe.model_validate(
         BASE

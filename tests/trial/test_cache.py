@@ -136,7 +136,8 @@ def test_reading_an_entry_is_using_it(cache):
 
 
 def python(text, *arguments):
-    head = "import contextlib, os, signal, sys, time\nfrom pathlib import Path\nfrom tricksearch.trial.cache import Cache\nfrom tricksearch.contract import InputError\n"
+    head = "import contextlib, os, signal, sys, time\nfrom pathlib import Path\n"
+    head += "from tricksearch.contract import InputError\nfrom tricksearch.trial.cache import Cache\n"
     return subprocess.Popen(
         [sys.executable, "-c", head + text, *map(str, arguments)],
         stdout=subprocess.PIPE,

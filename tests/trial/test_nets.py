@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tricksearch.contract import InputError
-from tricksearch.trial.nets import Normalize, build_net
 from tricksearch.trial.export import count
+from tricksearch.trial.nets import Normalize, build_net
 from tricksearch.trial.settings import NetSettings
 
 
