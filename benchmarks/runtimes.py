@@ -42,6 +42,7 @@ def main(arguments: list[str]) -> list[Row]:
     parser = argparse.ArgumentParser(prog="runtimes", description=__doc__)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--images", type=int, default=4000)
+    parser.add_argument("--cache", type=Path, help="keep the stages here, so that an interrupted run goes on")
     asked = parser.parse_args(arguments)
     base = Recipe.model_validate(
         BASE
@@ -70,8 +71,9 @@ def main(arguments: list[str]) -> list[Row]:
         )
         for runtime, precision in arms
     ]
-    with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as cache:
-        records = run_trial(recipes[0], 0, cache=Path(cache), variants=recipes[1:], note=lambda stage: None)
+    with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
+        cache = asked.cache or Path(scratch)
+        records = run_trial(recipes[0], 0, cache=cache, variants=recipes[1:], note=lambda stage: None)
     rows = [
         Row(f"{next(iter(runtime), 'ONNX Runtime (default)')}, {precision}", _text(record), _text(records[0]), "", "",
             f"{IMAGES} images, {record.latency_runs or 0} calls")

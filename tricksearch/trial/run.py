@@ -89,7 +89,8 @@ def _record(
         status, reason, measured = REJECTED, str(error), error.measures
     except Exception as error:
         _refuse_full_disk(error)
-        log.exception("the trial failed")
+        if not isinstance(error, TrialError):  # those are reasons, not faults
+            log.exception("the trial failed")
         status, reason = _status(error)
     record = Record(
         trial=0,
