@@ -80,8 +80,7 @@ class TorchEager(Trick):
 
         if deployable.precision not in DTYPES:
             raise NotApplicable(
-                f"PyTorch is given the net in {' or '.join(DTYPES)}, and {deployable.precision} is a change of the ONNX "
-                "graph"
+                f"PyTorch computes in {' or '.join(DTYPES)}, and {deployable.precision} is a change of the ONNX graph"
             )
         dtype = getattr(torch, DTYPES[deployable.precision])
         target = bench.folder / f"{deployable.path.stem}.pt2"
