@@ -87,7 +87,7 @@ class Study(Settings):
     objectives: Annotated[tuple[str, ...], AfterValidator(_measures)] = ("accuracy", "latency_ms")
     constraints: Annotated[tuple[str, ...], AfterValidator(_constraints)] = ()
     variants: Literal["all", "search", "none"] = Field(
-        "search", description="what else is measured on a net that was trained: all, search or none; docs/architecture.md says which"
+        "search", description="what else is made of a trained net and measured"
     )
     cache: str | None = Field(None, description="the folder of stages that are known; null: in the run folder")
     search: SearchSettings = SearchSettings()
