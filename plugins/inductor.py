@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch import Deployable, NotApplicable, Predictor, Runtime, TrialError, Trick, Workbench
+from tricksearch.toolkit.program import program_of
 
 if TYPE_CHECKING:
     import torch
@@ -38,29 +39,14 @@ def compile_to(target: Path, net: nn.Module, input_shape: tuple[int, int, int], 
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
     >>> compile_to(Path("net.pt2"), net, (3, 2, 2), torch.int8)  # only floats can be computed in
     Traceback (most recent call last):
-    tricksearch.contract.errors.TrialError: TorchInductor cannot compile the net: ...
+    tricksearch.contract.errors.TrialError: torch.export cannot follow the net: ...
     """
     import torch
     from torch._inductor import aoti_compile_and_package
 
-    class Inside(torch.nn.Module):
-        """Takes and gives float32."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net.to(dtype)
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.net(images.to(dtype)).float()
-            return logits
-
-    batch = torch.export.Dim("batch", min=1, max=1 << 16)
+    program = program_of(net, input_shape, dtype)
     try:
         with torch.no_grad():
-            # Two images: a batch of one would be taken for a constant.
-            program = torch.export.export(
-                Inside().eval(), (torch.zeros(2, *input_shape),), dynamic_shapes=({0: batch},)
-            )
             aoti_compile_and_package(program, package_path=str(target), inductor_configs=dict(CONFIG))
     except (MemoryError, torch.OutOfMemoryError):
         raise

@@ -10,9 +10,11 @@ Cost: nothing in training, seconds at the export; when deployed a library of hun
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tricksearch import Deployable, NotApplicable, Predictor, Runtime, TrialError, Trick, Workbench
+from tricksearch import Deployable, NotApplicable, Predictor, Runtime, Trick, Workbench
+from tricksearch.toolkit.program import program_of
 
 if TYPE_CHECKING:
     import torch
@@ -21,40 +23,20 @@ if TYPE_CHECKING:
 DTYPES = {"fp32": "float32", "bf16": "bfloat16"}  # on a CPU, eager float16 is emulated: minutes for a ResNet-18
 
 
-def program_of(net: nn.Module, input_shape: tuple[int, int, int], dtype: torch.dtype) -> Any:
-    """The net as a torch.export program that computes in `dtype`: images (N, C, H, W) -> logits, both float32.
+def save_program(target: Path, net: nn.Module, input_shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+    """Write the net as a torch.export program: images (N, C, H, W) -> logits, float32, computed in `dtype`.
 
     `net` is converted in place. Raises TrialError where torch.export cannot follow the net.
 
     >>> import torch
     >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 2)).eval()
-    >>> program = program_of(net, (3, 2, 2), torch.bfloat16)
-    >>> logits = program.module()(torch.zeros(5, 3, 2, 2))
-    >>> logits.shape, logits.dtype, net[1].weight.dtype
-    (torch.Size([5, 2]), torch.float32, torch.bfloat16)
+    >>> save_program(Path("net.pt2"), net, (3, 2, 2), torch.int8)  # only floats can be computed in
+    Traceback (most recent call last):
+    tricksearch.contract.errors.TrialError: torch.export cannot follow the net: ...
     """
     import torch
 
-    class Inside(torch.nn.Module):
-        """Takes and gives float32."""
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.net = net.to(dtype)
-
-        def forward(self, images: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.net(images.to(dtype)).float()
-            return logits
-
-    batch = torch.export.Dim("batch", min=1, max=1 << 16)
-    try:
-        with torch.no_grad():
-            # Two images: a batch of one would be taken for a constant.
-            return torch.export.export(Inside().eval(), (torch.zeros(2, *input_shape),), dynamic_shapes=({0: batch},))
-    except (MemoryError, torch.OutOfMemoryError):
-        raise
-    except Exception as error:
-        raise TrialError(f"torch.export cannot follow the net: {str(error).strip().splitlines()[0]}") from error
+    torch.export.save(program_of(net, input_shape, dtype), target)
 
 
 def load_torch_eager(path: str, threads: int, precision: str) -> Predictor:
@@ -84,7 +66,7 @@ class TorchEager(Trick):
             )
         dtype = getattr(torch, DTYPES[deployable.precision])
         target = bench.folder / f"{deployable.path.stem}.pt2"
-        torch.export.save(program_of(bench.net(), bench.input_shape, dtype), target)
+        save_program(target, bench.net(), bench.input_shape, dtype)
         return replace(deployable, path=target, beside=(), format="torch.export")
 
     def runtime(self, runtime: Runtime, bench: Workbench) -> Runtime:

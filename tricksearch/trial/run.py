@@ -107,7 +107,7 @@ def _record(
         spent_seconds=round(stages.spent_seconds, 3) if stages else 0.0,
         **measured,
     )
-    return record, stages is not None and stages.keys.train in shop.failed
+    return record, stages is None or stages.keys.train in shop.failed  # without stages, a data hook failed
 
 
 def _measured(stages: Stages, bounds: Sequence[Bound]) -> dict[str, Any]:
