@@ -85,7 +85,7 @@ def main() -> None:
     """Run `n` trials, two at a time."""
     n, reuse = int(sys.argv[1]), sys.argv[2] == "reuse"
     start = time.perf_counter()
-    ray.init(num_cpus=2)
+    ray.init(address="local", num_cpus=2)  # never a cluster that happens to run here
     search = OptunaSearch(metric=["accuracy", "latency_ms"], mode=["max", "min"], seed=0)
     tuner = tune.Tuner(
         Reused if reuse else function,
