@@ -37,7 +37,18 @@ class SearchSettings(Settings):
     sampler: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid", "local"] = "auto"
     startup: int = Field(12, ge=0, description="recipes drawn at random before the sampler learns from records")
     seed: int = Field(0, ge=0, lt=2**32)
-    first: tuple[dict[str, dict[str, Any]], ...] = Field((), description="recipes' tricks to try before all others")
+    seeds: Annotated[int, Field(ge=1, le=1000)] | Literal["adaptive"] = Field(
+        1, description="runs of each recipe; adaptive: more of those whose place on the front is in doubt"
+    )
+    reproducible: bool = Field(False, description="ask in batches of `workers`: the same sequence again and again")
+    epochs: float | None = Field(None, gt=0, description="no trial starts after so many epochs in all")
+    hours: float | None = Field(None, gt=0, description="no trial starts after so many hours")
+    gpu_hours: float | None = Field(None, gt=0, description="no trial starts after so many GPU-hours")
+    stall: int | None = Field(None, ge=1, description="no trial starts when so many did not move the hypervolume")
+    gpus: float | None = Field(None, ge=0, le=64, description="GPUs of a trial, also a part of one; null: 1 on cuda")
+    memory_gib: float | None = Field(None, gt=0, description="what a trial's process may hold; null: no limit")
+    first: tuple[Any, ...] = Field((), description="recipes to try before all others: tricks, or a recipe's file")
+    learn_from: tuple[str, ...] = Field((), description="folders of earlier runs that the sampler learns from")
 
 
 def _folder_name(name: str) -> str:

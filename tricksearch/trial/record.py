@@ -70,6 +70,10 @@ class Record:
     reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
     spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
 
+    spent_epochs: float = 0.0  # likewise, epochs
+    runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
+    accuracy_sd: float | None = None  # of these runs, percent; None for one run
+
     @property
     def id(self) -> str:
         """How a person names it: the trial's number, and behind a dot the variant's."""

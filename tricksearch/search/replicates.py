@@ -1,0 +1,103 @@
+"""Which training to run again with another seed: each one so often, or those whose place on the front is in doubt."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from math import sqrt
+from statistics import fmean, variance
+from typing import Any
+
+from tricksearch.search.study import Study
+from tricksearch.trial.averages import by_recipe, mean_of
+from tricksearch.trial.bounds import feasible
+from tricksearch.trial.record import MEASURES, Record
+from tricksearch.verdicts.front import membership
+
+MOST_RUNS = 5  # of one recipe, where their number is adaptive
+BASELINE_RUNS = 3  # all is compared with it, and the spread of its runs is the first estimate of the noise
+SHARE = 0.5  # trainings with another seed, as a share of the recipes that were trained, at most
+DOUBT = 0.1  # p (1 - p) of being on the front, above which a recipe is worth another run: p from .11 to .89
+
+Runs = Mapping[str, Sequence[Record]]
+
+
+@dataclass(frozen=True)
+class Replicate:
+    """A training to run again with this seed, and what to measure again of what was made of it."""
+
+    lead: Record  # the record of the recipe that is trained: variant 0 of its trial
+    variants: tuple[dict[str, dict[str, Any]], ...]
+    seed: int
+
+
+def next_replicate(study: Study, records: Sequence[Record], running: Mapping[str, set[int]]) -> Replicate | None:
+    """What to run again before anything new is tried, or None.
+
+    `running` are the seeds that are being run, by the key of the recipe that is trained.
+    """
+    if study.search.seeds == 1:
+        return None
+    groups = by_recipe(records)
+    leads = {runs[0].trial: key for key, runs in groups.items() if runs[0].variant == 0 and runs[0].finished}
+    if study.search.seeds == "adaptive":
+        key = _in_doubt(study, groups, leads, running)
+    else:
+        wanted = study.search.seeds
+        key = next((each for each in leads.values() if len(_seeds(each, groups, running)) < wanted), None)
+    return None if key is None else _again(study, key, groups, running)
+
+
+def _again(study: Study, key: str, groups: Runs, running: Mapping[str, set[int]]) -> Replicate:
+    """The training of this recipe with the first seed that it has not had."""
+    lead, had = groups[key][0], _seeds(key, groups, running)
+    seed = next(each for each in range(study.search.seed, study.search.seed + len(had) + 1) if each not in had)
+    family = [runs[0] for runs in groups.values() if runs[0].trial == lead.trial and runs[0].variant > 0]
+    return Replicate(lead, tuple(each.tricks for each in family if each.finished), seed)
+
+
+def _seeds(key: str, groups: Runs, running: Mapping[str, set[int]]) -> set[int]:
+    return {run.seed for run in groups[key]} | running.get(key, set())
+
+
+def _in_doubt(study: Study, groups: Runs, leads: Mapping[int, str], running: Mapping[str, set[int]]) -> str | None:
+    """The training one of whose recipes is on the front with the least certainty; new ones have their share first."""
+    runs = {key: len(_seeds(key, groups, running)) for key in leads.values()}
+    plain = next((key for key in leads.values() if groups[key][0].phase == "baseline"), None)
+    if plain is not None and runs[plain] < BASELINE_RUNS:
+        return plain
+    if sum(runs.values()) - len(runs) >= SHARE * len(runs):
+        return None
+    names = study.objectives
+    means = feasible([mean_of(each) for each in groups.values()], study.constraints)
+    rivals = [each for each in means if all(getattr(each, name) is not None for name in names)]
+    if not rivals:
+        return None
+    noise = [seed_noise(name, groups.values()) for name in names]
+    points = [[float(getattr(each, name)) for name in names] for each in rivals]
+    errors = [
+        [share * abs(value) / sqrt(each.runs) for share, value in zip(noise, point, strict=True)]
+        for each, point in zip(rivals, points, strict=True)
+    ]
+    shares = membership(points, errors, [MEASURES[name].maximize for name in names])
+    doubts = [
+        (share * (1 - share), leads[each.trial])
+        for share, each in zip(shares, rivals, strict=True)
+        if each.trial in leads and runs[leads[each.trial]] < MOST_RUNS and not running.get(leads[each.trial])
+    ]
+    doubt, key = max(doubts, default=(0.0, ""))
+    return key if doubt > DOUBT else None
+
+
+def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
+    """The standard deviation over seeds of a measure, as a share of its value, pooled over the recipes.
+
+    It is 0 where no recipe ran twice.
+    """
+    squares, freedom = 0.0, 0
+    for runs in groups:
+        values = [float(getattr(run, name)) for run in runs if run.finished and getattr(run, name) is not None]
+        if len(values) > 1 and fmean(values):
+            squares += variance(values) / fmean(values) ** 2 * (len(values) - 1)
+            freedom += len(values) - 1
+    return sqrt(squares / freedom) if freedom else 0.0
