@@ -1,10 +1,12 @@
 """A study over three small tricks of the tests' own, and records that look like its trials'."""
 
 import pytest
+import sqlalchemy
 import yaml
 
 from tricksearch.contract import discover
 from tricksearch.search.study import Study, load_study
+from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 
 PLUGIN = '''"""{name}: scale the loss.
@@ -50,6 +52,36 @@ def make_study(tmp_path):
         return load_study(path)
 
     return make
+
+
+@pytest.fixture
+def follow(make_record):
+    """Write to a fresh store whatever the operations say, and prove that it reads as a plain model of it does."""
+
+    def run(store, operations) -> None:
+        records, reports, facts = {}, {}, {}
+        for kind, trial, second, text, number in operations:
+            if kind == "record":
+                recipe = Recipe(tricks={"any": {"n": len(records)}})
+                record = make_record(trial, recipe, number, variant=second, reason=text)
+                if (trial, second) in records:
+                    with pytest.raises(sqlalchemy.exc.IntegrityError):
+                        store.add([record])
+                else:
+                    store.add([record])
+                    records[trial, second] = record
+            elif kind == "report":
+                store.report(trial, second, {"accuracy": number, text: float(trial)})
+                reports[trial, second] = {"accuracy": number, text: float(trial)}
+            else:
+                store.put_fact(f"fact {second}", [text, number])
+                facts[f"fact {second}"] = [text, number]
+        assert store.records() == [records[key] for key in sorted(records)]
+        assert store.count() == len(records)
+        assert store.reports() == [(*key, reports[key]) for key in sorted(reports)]
+        assert {name: store.fact(name) for name in facts} == facts
+
+    return run
 
 
 @pytest.fixture

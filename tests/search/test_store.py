@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.folder import held_folder, open_store, read_store
+from tricksearch.search import schema
+from tricksearch.search.folder import held_folder, open_store, open_study, read_store
 from tricksearch.search.store import Store
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import STATUSES, Record
@@ -39,6 +40,91 @@ def test_what_is_stored_is_read_back(tmp_path_factory, rows):
     assert store.records() == sorted(written, key=lambda record: record.trial)
 
 
+small = st.integers(0, 3)
+operations = st.lists(
+    st.tuples(st.sampled_from(["record", "report", "fact"]), small, small, texts, numbers), max_size=12
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations)
+def test_a_store_reads_as_what_was_written(tmp_path_factory, follow, written):
+    """A second record of one trial and variant is refused, a second report or fact takes the first one's place."""
+    store = Store.at(tmp_path_factory.mktemp("store") / "store.db")
+    follow(store, written)
+    store.close()
+
+
+# As the version with schema 2 wrote it: a baseline, and a study without the settings that came later.
+SCHEMA_2 = """
+CREATE TABLE records (
+    id INTEGER NOT NULL, trial INTEGER NOT NULL, variant INTEGER NOT NULL, phase VARCHAR(20) NOT NULL,
+    status VARCHAR(20) NOT NULL, reason TEXT NOT NULL, recipe_key VARCHAR(16) NOT NULL, seed INTEGER NOT NULL,
+    record TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (trial, variant), UNIQUE (recipe_key, seed)
+);
+CREATE TABLE facts (name VARCHAR(40) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name));
+INSERT INTO records VALUES (1, 0, 0, 'baseline', 'finished', '', '0123456789abcdef', 0,
+    '{"trial": 0, "phase": "baseline", "status": "finished", "reason": "", "seed": 0, "variant": 0,
+      "recipe": {"data": {"name": "digits"}, "tricks": {}}, "accuracy": 91.25, "latency_ms": 0.5}');
+INSERT INTO facts VALUES ('schema', '2'), ('sources', '{}'), ('study', '{"name": "old", "search": {"trials": 7}}');
+"""
+
+
+@pytest.fixture
+def old(tmp_path):
+    path = tmp_path / "store.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.executescript(SCHEMA_2)
+    return path
+
+
+def dumped(path):
+    with sqlite3.connect(path) as connection:
+        return "\n".join(connection.iterdump())
+
+
+def test_an_old_store_is_copied_and_migrated(old):
+    before = dumped(old)
+    store = Store.at(old)
+    assert store.fact("schema") == schema.SCHEMA == 3
+    assert store.fact("study") == {"name": "old", "search": {"trials": 7}}
+    assert [(record.phase, record.accuracy, record.seed) for record in store.records()] == [("baseline", 91.25, 0)]
+    assert store.reports() == []
+    store.report(0, 1, {"accuracy": 50.0})
+    assert store.reports() == [(0, 1, {"accuracy": 50.0})]
+    store.close()
+    assert dumped(old.with_name("store.schema2.db")) == before
+    Store.at(old).close()  # a second time there is nothing left to do
+    assert sorted(path.name for path in old.parent.glob("*.db")) == ["store.db", "store.schema2.db"]
+
+
+def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
+    step, before = schema.STEPS[2], dumped(old)
+
+    def fails(connection):
+        step(connection)
+        raise OSError("no more")
+
+    monkeypatch.setattr(schema, "STEPS", {2: fails})
+    with pytest.raises(OSError, match="no more"):
+        Store.at(old)
+    assert dumped(old) == before
+    monkeypatch.undo()
+    assert Store.at(old).fact("schema") == 3
+
+
+@pytest.mark.parametrize("number", [1, 99])
+def test_a_schema_that_no_step_leads_from_is_refused_and_kept(old, number):
+    with sqlite3.connect(old) as connection:
+        connection.execute("update facts set value = ? where name = 'schema'", [str(number)])
+    before = dumped(old)
+    with pytest.raises(InputError, match=f"schema {number}, this version reads schema 3"):
+        Store.at(old)
+    assert dumped(old) == before
+    assert not old.with_name(f"store.schema{number}.db").exists()
+
+
 def test_a_recipe_and_seed_are_stored_once(tmp_path, make_record):
     store = Store.at(tmp_path / "store.db")
     store.add([make_record(0, Recipe())])
@@ -53,12 +139,6 @@ def test_a_file_that_is_no_store_is_refused_and_kept(tmp_path):
     with pytest.raises(InputError, match=r"store\.db"):
         Store.at(path)
     assert path.read_text() == "my own notes, " * 100
-
-
-def test_a_newer_schema_is_refused(tmp_path):
-    Store.at(tmp_path / "store.db").put_fact("schema", 99)
-    with pytest.raises(InputError, match="schema 99"):
-        Store.at(tmp_path / "store.db")
 
 
 def test_a_full_disk_is_said_and_loses_nothing(tmp_path, make_record):
@@ -97,7 +177,7 @@ def test_a_trick_whose_source_changed_is_another_study(tmp_path, make_study):
 
 def fill(store, make_record):
     for trial in range(1, 50):
-        store.add([make_record(trial, Recipe(plugins=(str(trial),)), reason="x" * 2000)])
+        store.add([make_record(trial, Recipe(tricks={"any": {"n": trial}}), reason="x" * 2000)])
 
 
 def test_a_folder_with_another_study_is_refused_and_unchanged(tmp_path, make_study):
@@ -113,6 +193,66 @@ def test_a_folder_with_another_study_is_refused_and_unchanged(tmp_path, make_stu
 def test_more_trials_are_the_same_study(tmp_path, make_study):
     opened(tmp_path, make_study(search={"trials": 10})).close()
     opened(tmp_path, make_study(search={"trials": 20})).close()
+
+
+def test_what_may_change_between_two_runs_is_told_and_kept(tmp_path, make_study, make_record):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    study = make_study(tricks=["left", "solo"], search={"trials": 10})
+    store, told = open_study(folder, study, discover(study.plugins))
+    store.add([make_record(0, study.recipe({"solo": {"kind": "a"}}))])
+    assert told == []
+    store.close()
+
+    same, told = open_study(folder, study, discover(study.plugins))
+    assert told == []
+    same.close()
+
+    study = make_study(
+        tricks={"left": {"factor": [0.5, 1.0]}, "right": None}, search={"trials": 30, "sampler": "random", "workers": 2}
+    )
+    store, told = open_study(folder, study, discover(study.plugins))
+    assert told == [
+        "left.factor was [0.5, 2.0] and is [0.5, 1.0]",
+        "right was added",
+        "solo was taken out",
+        "search.trials was 10 and is 30",
+        "search.sampler was 'auto' and is 'random'",
+    ]
+    assert store.count() == 1
+    assert set(store.fact("sources")) == {"left", "right", "solo"}
+    assert [entry["difference"] for entry in store.fact("studies")] == [[], told]
+    assert all(entry["time"].endswith("+00:00") for entry in store.fact("studies"))
+    store.close()
+
+
+def test_a_trick_that_comes_back_changed_is_another_study(tmp_path, make_study):
+    (tmp_path / "run").mkdir()
+    opened(tmp_path / "run", make_study(tricks=["left", "solo"])).close()
+    opened(tmp_path / "run", make_study(tricks=["left"])).close()
+    trick = tmp_path / "own_tricks" / "solo.py"
+    trick.write_text(trick.read_text() + "# changed\n")
+    opened(tmp_path / "run", make_study(tricks=["left"])).close()  # nobody asks for it
+    with pytest.raises(InputError, match="the source of 'solo' is another"):
+        opened(tmp_path / "run", make_study(tricks=["left", "solo"]))
+
+
+def test_a_store_in_the_folder_and_one_in_a_database_are_two(tmp_path, make_study):
+    """Neither is taken for the other, and no server is asked before that is known."""
+    url = "postgresql://me:secret@127.0.0.1:1/nothing"
+    opened(tmp_path, make_study()).close()
+    with pytest.raises(InputError, match=r"is store\.db, and the study names postgresql\+psycopg://me@127") as told:
+        opened(tmp_path, make_study(store=url))
+    assert "secret" not in str(told.value)
+    (tmp_path / "store.db").unlink()
+    (tmp_path / "store.json").write_text(json.dumps({"url": "postgresql+psycopg://me@other/db", "schema": "s"}))
+    with pytest.raises(InputError, match="is postgresql\\+psycopg://me@other/db, and the study names none"):
+        opened(tmp_path, make_study())
+    with pytest.raises(InputError, match="is postgresql\\+psycopg://me@other/db, and the study names postgresql"):
+        opened(tmp_path, make_study(store=url))
+    (tmp_path / "store.json").write_text("{}")
+    with pytest.raises(InputError, match=r"store\.json"):
+        read_store(tmp_path)
 
 
 def test_a_folder_is_held_by_one_run(tmp_path):

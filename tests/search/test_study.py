@@ -5,8 +5,13 @@ from pathlib import Path
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy.engine import make_url
 
 from tricksearch.contract import InputError, discover
+from tricksearch.search.outputs import resolved
+from tricksearch.search.store_url import namespace, without_password
 from tricksearch.search.study import Study, load_study
 
 CARD = (
@@ -157,8 +162,68 @@ def test_an_empty_section_is_the_default(write):
 def test_what_changes_no_record_is_no_difference(write):
     text = "PLUGINS\ntricks: [blend]\n"
     study = load_study(write(text))
-    more = load_study(write(text + "name: other\nsearch: {trials: 99, workers: 3}\n"))
+    free = "name: other\nsearch: {trials: 99, workers: 3, sampler: random, startup: 2}\nstore: postgresql://u@h/d\n"
+    more = load_study(write("PLUGINS\ntricks: {patch: always}\n" + free))
     assert more.difference(study.model_dump(mode="json")) is None
+    assert study.model_copy(update={"plugins": ()}).difference(study.model_dump(mode="json")) is None
+
+
+def test_a_setting_that_is_new_has_had_its_default(write):
+    study = load_study(write("PLUGINS\ntricks: [blend]\n"))
+    stored = study.model_dump(mode="json")
+    del stored["store"], stored["search"]["seed"], stored["constraints"]
+    assert study.difference(stored) is None
+    other = load_study(write("PLUGINS\ntricks: [blend]\nsearch: {seed: 3}\n"))
+    assert other.difference(stored) == "search.seed is 0 there and 3 here"
+
+
+SECRET = "hunter2/%40"
+
+
+def test_a_password_is_used_and_never_shown(write):
+    study = load_study(write(f"store: 'postgresql://me:{SECRET}@db.example:5433/tricks?sslpassword={SECRET}'\n"))
+    assert make_url(study.store).password == "hunter2/@"
+    again = study.model_copy(update={"name": "other"})
+    for text in (
+        repr(again),
+        str(again),
+        study.model_dump_json(),
+        str(study.model_dump()),
+        yaml.safe_dump(resolved(study)),
+    ):
+        assert "hunter2" not in text
+        assert "psycopg://me@db.example:5433/tricks" in text or "Study(" in text or text.startswith("name=")
+    assert load_study(write(yaml.safe_dump(study.model_dump(mode="json")))).store == without_password(study.store)
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        ("[postgresql://me:hunter2@h/d]", "the URL of a PostgreSQL database"),
+        ("{url: postgresql://me:hunter2@h/d}", "the URL of a PostgreSQL database"),
+        ("postgresql://me:hunter2@h:port/d", "not one that can be read"),
+        ("postgresql.me:hunter2", "not one that can be read"),
+        ("mysql://me:hunter2@h/d", "this is one of 'mysql'"),
+        ("postgresql+asyncpg://me:hunter2@h/d", "this is one of"),
+        ("postgresql://me:hunter2@x@h/d", "more than one '@'"),
+    ],
+)
+def test_an_error_about_a_store_holds_no_password(write, url, rule):
+    with pytest.raises(InputError, match=rule) as told:
+        load_study(write(f"store: {url}\n"))
+    assert "hunter2" not in str(told.value)
+    assert ", key store" in told.value.place
+
+
+@given(
+    st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=100).filter(
+        lambda text: len(text.encode()) <= 100
+    )
+)
+def test_a_namespace_is_a_name_that_postgresql_keeps(name):
+    assert len(namespace(name).encode()) <= 63
+    assert namespace(name) != namespace(name + "x")
+    assert namespace(name).startswith("tricksearch_")
 
 
 @pytest.mark.parametrize(
@@ -167,9 +232,10 @@ def test_what_changes_no_record_is_no_difference(write):
         ("train: {epochs: 12}", "train: {epochs: 20}", "train.epochs is 12 there and 20 here"),
         ("search: {seed: 1}", "search: {seed: 2}", "search.seed is 1 there and 2 here"),
         ("objectives: [f1, params]", "", 'objectives is ["f1", "params"] there and ["accuracy", "latency_ms"] here'),
-        ("tricks: [blend]", "tricks: [patch]", "tricks.patch stands only here"),
-        ("tricks: [blend, patch]", "tricks: [blend]", "tricks.patch stands only there"),
-        ("tricks: {blend: {alpha: 0.2}}", "tricks: [blend]", "tricks.blend.alpha is 0.2 there and [0.0, 1.0] here"),
+        ("net: {widths: [8]}", "net: {widths: [16]}", "net.widths is [8] there and [16] here"),
+        ("data: {name: digits, train_images: 9}", "", "data.train_images is 9 there and null here"),
+        ("latency: {threads: 2}", "", "latency.threads is 2 there and 1 here"),
+        ("constraints: [params <= 9]", "", 'constraints is ["params <= 9"] there and [] here'),
     ],
 )
 def test_a_difference_is_told_in_words(write, there, here, words):

@@ -146,6 +146,18 @@ def cache(
 
 
 @app.command()
+def dashboard(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.", show_default=False)],
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Its port on this machine; 0 takes a free one.")] = 8080,
+    no_serve: Annotated[bool, typer.Option("--no-serve", help="Only write RUN/optuna.db, an Optuna storage.")] = False,
+) -> None:
+    """Show a run in optuna-dashboard, on this machine alone, until Ctrl-C."""
+    from tricksearch.cli.dashboard import dashboard_command
+
+    dashboard_command(folder, port, no_serve)
+
+
+@app.command()
 def doctor() -> None:
     """Show versions, devices, and what is missing."""
     from tricksearch.cli.commands import doctor_command

@@ -50,11 +50,11 @@ def run_command(
         records = run_study(study, folder, progress, workers=workers, address=address, local=local)
     except KeyboardInterrupt:
         if progress.owned:
-            _write_report(folder)
+            _write_report(folder, study.store)
         raise
     finally:
         progress.close()
-    _write_report(folder)
+    _write_report(folder, study.store)
     if not quiet:
         _show(terminal.console, records, study, folder)
     if not any(record.finished for record in records):
@@ -235,12 +235,12 @@ def _load_data(settings: DataSettings, terminal: Terminal | None, quiet: bool = 
             cached_data(settings, lambda line: terminal.console.print(line, markup=False))
 
 
-def _write_report(folder: Path) -> Path:
+def _write_report(folder: Path, url: str | None = None) -> Path:
     from tricksearch.report.page import write_report
     from tricksearch.search.folder import read_store
     from tricksearch.search.outputs import REPORT
 
-    store = read_store(folder)
+    store = read_store(folder, url)
     try:
         records = store.records()
         study = dict(store.fact("study") or {})

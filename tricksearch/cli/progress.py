@@ -61,6 +61,15 @@ class Progress:
             )
             self._live.start()
 
+    def changed(self, changes: Sequence[str], outside: int) -> None:
+        """Say what is not as the last run left it."""
+        line = f"The study changed since its last run: {'; '.join(changes)}."
+        if outside:
+            line += f" {text.count(outside, 'record')} of the earlier space kept, and not told to the sampler."
+        _log(line)
+        if not self._quiet:
+            self._terminal.console.print(line, markup=False, soft_wrap=True)
+
     def started(self, job: Job) -> None:
         """A trial was handed out."""
         self._running[job.trial] = job

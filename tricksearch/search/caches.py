@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from tricksearch.contract import InputError
-from tricksearch.search.folder import STORE, read_store
+from tricksearch.search.folder import has_store, read_store
 from tricksearch.search.loop import cache_folder
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
@@ -18,7 +18,7 @@ from tricksearch.trial.cache import Cache
 
 def cache_of(folder: Path) -> Cache:
     """The cache in a folder, or the one that the run in it uses. Raises InputError where there is neither."""
-    if (folder / STORE).is_file():
+    if has_store(folder):
         store = read_store(folder)
         try:
             return Cache(cache_folder(study_of(store, folder), folder))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tricksearch.contract import InputError, NotApplicable, Registry, discover, source_file
-from tricksearch.search.folder import held_folder, open_store
+from tricksearch.search.folder import held_folder, open_study
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
 from tricksearch.search.store import Store
@@ -26,6 +27,9 @@ class RunObserver(Observer, Protocol):
     def begins(self, study: Study, records: list[Record], workers: str) -> None:
         """The folder is ours and the records of earlier runs are known."""
 
+    def changed(self, changes: Sequence[str], outside: int) -> None:
+        """The study is not as its last run left it; so many of its records no longer fit the space."""
+
 
 def run_study(
     study: Study,
@@ -43,12 +47,15 @@ def run_study(
     """
     registry = check_study(study, elsewhere=address is not None)
     with held_folder(folder):
-        store = open_store(folder, study, registry)
+        store, changes = open_study(folder, study, registry)
         try:
             write_resolved(folder, study)
             Cache(cache_folder(study, folder)).check()
             loop = Loop(study, registry, store, folder, observer)
-            observer.begins(study, store.records(), "this process" if local else address or "this machine")
+            records = store.records()
+            observer.begins(study, records, "this process" if local else address or "this machine")
+            if changes:
+                observer.changed(changes, loop.outside(records))
             try:
                 if loop.left and local:
                     _run_here(loop)

@@ -11,12 +11,15 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from tricksearch.contract import InputError, Registry, source_hash
+from tricksearch.contract import InputError, Registry
+from tricksearch.search.changes import adopt
 from tricksearch.search.store import Store
+from tricksearch.search.store_url import namespace, without_password
 from tricksearch.search.study import Study
 
 FREE_BYTES = 100 * 2**20  # below this a run could not even write its report
 STORE = "store.db"
+POINTER = "store.json"  # in its place where the store is in a database
 
 
 @contextlib.contextmanager
@@ -58,32 +61,78 @@ def held_folder(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def open_store(folder: Path, study: Study, registry: Registry) -> Store:
-    """The folder's store, proved to hold this study, with these tricks, and no other. Raises InputError."""
-    store = Store.at(folder / STORE)
-    stored = store.fact("study")
-    sources = {name: source_hash(registry[name]) for name, use in study.tricks.items() if use.use != "never"}
-    if stored is None:
-        store.put_fact("sources", sources)
-        store.put_fact("study", json.loads(study.model_dump_json()))
-        return store
-    changed = [name for name, mark in (store.fact("sources") or {}).items() if sources.get(name, mark) != mark]
-    difference = study.difference(stored)
-    if not difference and changed:
-        difference = f"the source of '{changed[0]}' is another than that of the trials there"
-    if difference:
+def open_study(folder: Path, study: Study, registry: Registry) -> tuple[Store, list[str]]:
+    """The store of a run folder that is held, and what changed in the study since its last run.
+
+    The store is proved to hold this study and no other; one in a database is held too, until it is closed. Raises
+    InputError where that cannot be.
+    """
+    if study.store is None:
+        if (folder / POINTER).is_file():
+            raise InputError(
+                f"the store of this folder is {_pointer(folder)[0]}, and the study names none",
+                place=str(folder),
+                remedy="name it with the key 'store', or give --out another folder",
+            )
+        store = Store.at(folder / STORE)
+    else:
+        store = _in_database(folder, study.store, study.name)
+    try:
+        return store, adopt(store, study, registry, folder)
+    except BaseException:
         store.close()
-        raise InputError(
-            f"this folder holds another study: {difference}",
-            place=str(folder),
-            remedy="give --out another folder, or set it back; nothing in the folder was changed",
-        )
-    store.put_fact("study", json.loads(study.model_dump_json()))  # the size of the search may have changed
-    return store
+        raise
 
 
-def read_store(folder: Path) -> Store:
-    """The store of an earlier run. Raises InputError where there is none."""
+def open_store(folder: Path, study: Study, registry: Registry) -> Store:
+    """The store of a run folder that is held, proved to hold this study and no other. Raises InputError."""
+    return open_study(folder, study, registry)[0]
+
+
+def has_store(folder: Path) -> bool:
+    """Whether the folder is that of a run."""
+    return (folder / STORE).is_file() or (folder / POINTER).is_file()
+
+
+def read_store(folder: Path, url: str | None = None) -> Store:
+    """The store of an earlier run; `url` is that of its database with the password, which the folder does not hold.
+
+    Raises InputError where there is none, or where it cannot be reached.
+    """
+    if (folder / POINTER).is_file():
+        address, name = _pointer(folder)
+        return Store(url or address, name)
     if not (folder / STORE).is_file():
         raise InputError(f"there is no '{STORE}' in this folder", place=str(folder), remedy="name the folder of a run")
     return Store.at(folder / STORE)
+
+
+def _in_database(folder: Path, url: str, name: str) -> Store:
+    """The study's store in a database, which the folder points to from now on."""
+    here = without_password(url)
+    there, schema = _pointer(folder) if (folder / POINTER).is_file() else (here, namespace(name))
+    if (folder / STORE).is_file() or there != here:
+        raise InputError(
+            f"the store of this folder is {STORE if (folder / STORE).is_file() else there}, and the study names {here}",
+            place=str(folder),
+            remedy=f"set the study's 'store' back, or give --out another folder; a database that moved is named in "
+            f"{folder / POINTER}",
+        )
+    store = Store(url, schema, hold=True)
+    part = folder / f".{POINTER}.part"
+    part.write_text(json.dumps({"url": here, "schema": schema}, indent=1) + "\n", encoding="utf-8")
+    os.replace(part, folder / POINTER)
+    return store
+
+
+def _pointer(folder: Path) -> tuple[str, str]:
+    """The URL without its password, and the schema, of the store that a folder points to."""
+    try:
+        found = json.loads((folder / POINTER).read_text(encoding="utf-8"))
+        return str(found["url"]), str(found["schema"])
+    except (OSError, ValueError, LookupError, TypeError) as error:
+        raise InputError(
+            f"it should tell where the store is, and cannot be read: {error!r}",
+            place=str(folder / POINTER),
+            remedy='write {"url": "postgresql+psycopg://USER@HOST/DATABASE", "schema": "tricksearch_NAME"}',
+        ) from None

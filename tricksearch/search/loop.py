@@ -78,7 +78,8 @@ class Loop:
         self._cache = cache_folder(study, folder)
         records = store.records()
         self._baseline = baseline_of(records)
-        self._proposer = Proposer(study, Space.of(study, registry), records)
+        self._space = Space.of(study, registry)
+        self._proposer = Proposer(study, self._space, records)
         self._open: dict[int, Job] = {}
         self.done = len({record.trial for record in records})
         self.exhausted = False  # every recipe of the space has been tried
@@ -87,6 +88,10 @@ class Loop:
     def left(self) -> int:
         """Trials that may still be handed out."""
         return 0 if self.exhausted else max(0, self.study.search.trials - self.done - len(self._open))
+
+    def outside(self, records: Sequence[Record]) -> int:
+        """How many of these records are of no recipe of the space: they are kept, and not told to the sampler."""
+        return sum(self._space.parameters(record.tricks) is None for record in records if record.phase != "baseline")
 
     def next(self) -> Job | None:
         """The next trial, or None where the budget or the space is used up."""

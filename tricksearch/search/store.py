@@ -1,9 +1,11 @@
-"""The store: the one truth of a study. Append-only, in one SQLite file."""
+"""The store: the one truth of a study. Append-only; a SQLite file, or a namespace of a PostgreSQL database."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import os
+import socket
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,53 +13,46 @@ from typing import Any
 import sqlalchemy as sa
 
 from tricksearch.contract import InputError
+from tricksearch.search.schema import facts as _facts
+from tricksearch.search.schema import lock_key, prepare
+from tricksearch.search.schema import records as _records
+from tricksearch.search.schema import reports as _reports
+from tricksearch.search.store_url import without_password
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 
-SCHEMA = 2
-_tables = sa.MetaData()
-_records = sa.Table(
-    "records",
-    _tables,
-    sa.Column("id", sa.Integer, primary_key=True),
-    sa.Column("trial", sa.Integer, nullable=False),
-    sa.Column("variant", sa.Integer, nullable=False),
-    sa.Column("phase", sa.String(20), nullable=False),
-    sa.Column("status", sa.String(20), nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
-    sa.Column("recipe_key", sa.String(16), nullable=False),
-    sa.Column("seed", sa.Integer, nullable=False),
-    sa.Column("record", sa.Text, nullable=False),  # the whole record as JSON
-    sa.UniqueConstraint("trial", "variant"),
-    sa.UniqueConstraint("recipe_key", "seed"),
-)
-_facts = sa.Table(
-    "facts",
-    _tables,
-    sa.Column("name", sa.String(40), primary_key=True),
-    sa.Column("value", sa.Text, nullable=False),  # JSON
-)
+CONNECT_SECONDS = 10
+# So that a server misses a holder whose machine went dark after a minute; its own default is two hours.
+KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
 
 class Store:
     """Records and a few named facts. Every write is one transaction, on the disk when the call returns."""
 
-    def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            sa.event.listen(self._engine, "connect", _sqlite_settings)
-        self._place = self._engine.url.database or self._engine.url.render_as_string()
-        with self._guard():
-            _tables.create_all(self._engine)
-        found = self.fact("schema")
-        if found is None:
-            self.put_fact("schema", SCHEMA)
-        elif found != SCHEMA:
-            raise InputError(
-                f"the store has schema {found}, this version reads schema {SCHEMA}",
-                place=self._place,
-                remedy="use the version of tricksearch that wrote it, or give --out another folder",
-            )
+    def __init__(self, url: str, namespace: str | None = None, *, hold: bool = False) -> None:
+        """Open the store, and make or migrate its tables.
+
+        `namespace` is the schema of a PostgreSQL database that holds this study alone. With `hold` it is held there
+        against every other holder, on whatever host, until it is closed or this process dies; the hold of a SQLite
+        file is the run folder's. Raises InputError where it is held, cannot be reached or cannot be read.
+        """
+        parsed = sa.make_url(url)
+        self._namespace, self._held = namespace, None  # type: tuple[str | None, sa.Connection | None]
+        self._remote = parsed.get_backend_name() != "sqlite"
+        self.place = parsed.database or url
+        if self._remote:
+            self.place = f"{without_password(url)}, schema '{namespace}'"
+        self._engine = self._made(parsed)
+        try:
+            with self._guard():
+                if hold and self._remote:
+                    self._held = self._hold()
+                prepare(self._engine, namespace, self.place)
+            if self._held is not None:
+                self.put_fact("holder", f"process {os.getpid()} on {socket.gethostname()}")
+        except BaseException:
+            self.close()
+            raise
 
     @classmethod
     def at(cls, path: Path) -> Store:
@@ -72,14 +67,14 @@ class Store:
                 "variant": record.variant,
                 "phase": record.phase,
                 "status": record.status,
-                "reason": record.reason,
+                "reason": record.reason.replace("\0", "\ufffd"),  # PostgreSQL's text holds no NUL; the JSON writes it
                 "recipe_key": Recipe.model_validate(record.recipe).key,
                 "seed": record.seed,
                 "record": json.dumps(record.to_json()),
             }
             for record in records
         ]
-        with self._guard(), self._engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(_records.insert(), rows)
 
     def records(self) -> list[Record]:
@@ -90,6 +85,27 @@ class Store:
             ).scalars()
             return [Record.from_json(json.loads(row)) for row in rows]
 
+    def count(self) -> int:
+        """The number of records."""
+        with self._guard(), self._engine.connect() as connection:
+            return int(connection.execute(sa.select(sa.func.count()).select_from(_records)).scalar_one())
+
+    def report(self, trial: int, epoch: int, measures: Mapping[str, float]) -> None:
+        """Append what a trial measured at the end of an epoch (from 1).
+
+        A second report of the same trial and epoch takes the first one's place: a trial that was lost runs again.
+        """
+        text = json.dumps(dict(measures))
+        with self._write() as connection:
+            connection.execute(_reports.delete().where(_reports.c.trial == trial, _reports.c.epoch == epoch))
+            connection.execute(_reports.insert().values(trial=trial, epoch=epoch, measures=text))
+
+    def reports(self) -> list[tuple[int, int, dict[str, float]]]:
+        """Every report as (trial, epoch, measures), by trial and epoch."""
+        with self._guard(), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_reports).order_by(_reports.c.trial, _reports.c.epoch)).all()
+            return [(row.trial, row.epoch, json.loads(row.measures)) for row in rows]
+
     def fact(self, name: str) -> Any:
         """The JSON value stored under this name, or None."""
         with self._guard(), self._engine.connect() as connection:
@@ -98,13 +114,73 @@ class Store:
 
     def put_fact(self, name: str, value: Any) -> None:
         """Store a JSON value under this name, in place of an earlier one."""
-        with self._guard(), self._engine.begin() as connection:
+        with self._write() as connection:
             connection.execute(_facts.delete().where(_facts.c.name == name))
             connection.execute(_facts.insert().values(name=name, value=json.dumps(value)))
 
     def close(self) -> None:
-        """Give back the connections."""
+        """Give back the connections, and with them the hold."""
+        if self._held is not None:
+            self._held.invalidate()  # a session that went back into the pool would keep the lock
+            self._held.close()
         self._engine.dispose()
+
+    def _made(self, url: sa.URL) -> sa.Engine:
+        if not self._remote:
+            engine = sa.create_engine(url)
+            sa.event.listen(engine, "connect", _sqlite_settings)
+            return engine
+        settings = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
+        try:
+            engine = sa.create_engine(url, connect_args=settings)
+        except ImportError as error:
+            raise InputError(
+                f"a store in PostgreSQL needs the package psycopg: {error}",
+                place=self.place,
+                remedy="install it with pip install 'tricksearch[postgresql]'",
+            ) from error
+        return engine.execution_options(schema_translate_map={None: self._namespace})
+
+    def _hold(self) -> sa.Connection:
+        """The session that has the namespace's advisory lock, which the server gives back when the session ends."""
+        connection = self._engine.connect()
+        try:
+            key = lock_key(self._namespace)
+            if not connection.execute(sa.select(sa.func.pg_try_advisory_lock(key))).scalar():
+                raise InputError(
+                    f"another run is using this study's store ({self._holder()})",
+                    place=self.place,
+                    remedy="wait for it, or give the study another name",
+                )
+            for name, value in KEEPALIVE.items():
+                connection.execute(sa.select(sa.func.set_config(name, str(value), False)))
+            connection.commit()
+        except BaseException:
+            connection.invalidate()
+            connection.close()
+            raise
+        return connection
+
+    def _holder(self) -> str:
+        try:
+            return self.fact("holder") or "another process"
+        except InputError:  # it is still making the tables
+            return "another process"
+
+    @contextmanager
+    def _write(self) -> Iterator[sa.Connection]:
+        """A transaction. A holder writes through the session that has the lock, so no write outlives the hold."""
+        with self._guard():
+            if self._held is None:
+                with self._engine.begin() as connection:
+                    yield connection
+                return
+            if self._held.invalidated:  # SQLAlchemy would connect again, without the lock
+                raise InputError(
+                    "the session that held the store was lost", place=self.place, remedy="run the same command again"
+                )
+            with self._held.begin():
+                yield self._held
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -112,16 +188,19 @@ class Store:
             yield
         except sa.exc.IntegrityError:
             raise
-        except sa.exc.DatabaseError as error:
-            text = str(error.orig or error)
+        except sa.exc.DBAPIError as error:
+            text = " ".join(str(error.orig or error).split())
             full = "full" in text or "No space left" in text
-            raise InputError(
-                f"the store cannot be used: {text}",
-                place=self._place,
-                remedy="free some disk space and run the same command again: what is stored is kept"
-                if full
-                else "see that the file is a tricksearch store and may be written, or give --out another folder",
-            ) from error
+            if full:
+                remedy = "free some disk space and run the same command again: what is stored is kept"
+            elif self._remote:
+                remedy = (
+                    "see that the server runs and lets this user in (a password stands in PGPASSWORD, ~/.pgpass or the "
+                    "study's URL), and run the same command again: what is stored is kept"
+                )
+            else:
+                remedy = "see that the file is a tricksearch store and may be written, or give --out another folder"
+            raise InputError(f"the store cannot be used: {text}", place=self.place, remedy=remedy) from error
 
 
 def _sqlite_settings(connection: Any, _: object) -> None:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
 
 from tricksearch.contract import Json, nearest
+from tricksearch.search.store_url import checked_url, without_password
 from tricksearch.search.uses import TrickReader, TrickUse
 from tricksearch.trial.bounds import Constraint
 from tricksearch.trial.document import (
@@ -25,7 +26,9 @@ from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings
 
-FREE = ("name", "cache", "variants", "versions", "hardware", "left_out")  # they change no result
+# They change no record: tricks only change which recipes are tried, and the store knows their sources.
+FREE = ("name", "cache", "store", "variants", "versions", "hardware", "left_out", "plugins", "tricks")
+FREE_SEARCH = ("trials", "workers", "sampler", "startup")
 NOTES = ("versions", "hardware", "left_out")  # what a resolved study tells of the run that wrote it
 
 
@@ -86,6 +89,13 @@ def _constraints(texts: tuple[str, ...]) -> tuple[str, ...]:
     return texts
 
 
+StoreUrl = Annotated[
+    str | None,
+    BeforeValidator(checked_url),
+    PlainSerializer(lambda url: url and without_password(url), return_type=str | None),
+]
+
+
 class Study(Settings):
     """A study with everything written out. Its JSON, written as YAML, is itself a study file."""
 
@@ -102,6 +112,9 @@ class Study(Settings):
         "search", description="what else is made of a trained net and measured"
     )
     cache: str | None = Field(None, description="the folder of stages that are known; null: in the run folder")
+    store: StoreUrl = Field(
+        None, repr=False, description="the URL of a PostgreSQL database; null: store.db in the run folder"
+    )
     search: SearchSettings = SearchSettings()
     left_out: dict[str, str] = Field(default_factory=dict)  # tricks that this machine cannot run, and why
 
@@ -123,13 +136,21 @@ class Study(Settings):
     def difference(self, other: Mapping[str, Any]) -> str | None:
         """The first difference that makes another study's JSON incomparable with this one, or None."""
         here = _comparable(self.model_dump(mode="json"))
-        return next(_differences(_comparable(other), here, ()), None)
+        return next(_differences(_comparable(written_out(other)), here, ()), None)
+
+
+def written_out(study: Mapping[str, Any]) -> Mapping[str, Any]:
+    """A stored study's JSON with the settings that its version did not know, at their defaults."""
+    try:
+        return Study.model_validate(study).model_dump(mode="json")
+    except ValidationError:  # it has a setting that this version does not know
+        return study
 
 
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in study.items() if key not in FREE}
     if isinstance(kept.get("search"), Mapping):
-        kept["search"] = {key: value for key, value in kept["search"].items() if key not in ("trials", "workers")}
+        kept["search"] = {key: value for key, value in kept["search"].items() if key not in FREE_SEARCH}
     return kept
 
 

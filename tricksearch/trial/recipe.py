@@ -25,8 +25,11 @@ class Recipe(Settings):
 
     @property
     def key(self) -> str:
-        """A hash of everything in the recipe: two recipes with one key are the same recipe."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True)
+        """A hash of everything in the recipe: two recipes with one key are the same recipe.
+
+        Where the plugins lie is no part of it.
+        """
+        text = json.dumps(self.model_dump(mode="json", exclude={"plugins"}), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def build_tricks(self, registry: Registry) -> list[Trick]:
