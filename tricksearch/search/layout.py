@@ -131,6 +131,10 @@ class Layout:
                 found[each.name] = choose(each)
         return found
 
+    def domains(self, setting: Mapping[str, Any]) -> dict[str, BaseDistribution]:
+        """Each parameter of a setting with its domain, as Optuna takes it."""
+        return {each.name: each.domain for each in self.parameters if each.name in setting}
+
     def row(self, setting: Mapping[str, Any]) -> Rows:
         """A setting as numbers."""
         known = ((each, setting.get(each.name, _NONE)) for each in self.parameters)

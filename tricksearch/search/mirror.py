@@ -13,7 +13,6 @@ from optuna.trial import FrozenTrial, TrialState
 
 from tricksearch.contract import InputError, discover
 from tricksearch.search.caches import study_of
-from tricksearch.search.proposer import _Replay
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
@@ -102,10 +101,7 @@ def _trial(record: Record, study: Study, space: Space, excess: list[float]) -> F
     """A record as a finished Optuna trial; `excess` is how far it is beyond each bound, at most 0 if it keeps it."""
     values = [getattr(record, name) for name in study.objectives]
     complete = record.finished and all(value is not None for value in values)
-    parameters, ask = space.parameters(record.tricks), None
-    if parameters is not None:
-        ask = _Replay(parameters)
-        space.draw(ask)
+    parameters = space.parameters(record.tricks)
     began = datetime.fromisoformat(record.started).astimezone().replace(tzinfo=None) if record.started else None
     about: dict[str, Any] = {
         "record": record.id,
@@ -123,7 +119,7 @@ def _trial(record: Record, study: Study, space: Space, excess: list[float]) -> F
         state=TrialState.COMPLETE if complete else TrialState.PRUNED if record.status == STOPPED else TrialState.FAIL,
         values=[float(value) for value in values] if complete else None,
         params=parameters or {},
-        distributions=ask.distributions if ask else {},
+        distributions=space.layout().domains(parameters or {}),
         user_attrs=about,
         system_attrs={"constraints": excess} if complete and excess else {},
     )

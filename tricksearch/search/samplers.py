@@ -193,7 +193,7 @@ class OptunaSampler:
         trial = self._asked.pop(self._layout.key(outcome.setting), None)
         margins = {str(at): margin for at, margin in enumerate(outcome.margins) if margin is not None}
         if trial is None and outcome.values is not None:
-            domains = {each.name: each.domain for each in self._layout.parameters if each.name in outcome.setting}
+            domains = self._layout.domains(outcome.setting)
             self._study.add_trial(
                 optuna.trial.create_trial(
                     params=outcome.setting, distributions=domains, values=outcome.values, constraints=margins
