@@ -31,6 +31,13 @@ _records = sa.Table(
     sa.UniqueConstraint("trial", "variant"),
     sa.UniqueConstraint("recipe_key", "seed"),
 )
+_reports = sa.Table(
+    "reports",
+    _tables,
+    sa.Column("trial", sa.Integer, primary_key=True),
+    sa.Column("epoch", sa.Integer, primary_key=True),
+    sa.Column("measures", sa.Text, nullable=False),  # JSON
+)
 _facts = sa.Table(
     "facts",
     _tables,
@@ -89,6 +96,19 @@ class Store:
                 sa.select(_records.c.record).order_by(_records.c.trial, _records.c.variant)
             ).scalars()
             return [Record.from_json(json.loads(row)) for row in rows]
+
+    def report(self, trial: int, epoch: int, measures: dict[str, float]) -> None:
+        """Store what a trial measured after an epoch, in place of what it told of that epoch before."""
+        row = {"trial": trial, "epoch": epoch, "measures": json.dumps(measures)}
+        with self._guard(), self._engine.begin() as connection:
+            connection.execute(_reports.delete().where(_reports.c.trial == trial, _reports.c.epoch == epoch))
+            connection.execute(_reports.insert(), row)
+
+    def reports(self) -> list[tuple[int, int, dict[str, float]]]:
+        """Every report: trial, epoch, measures; by trial and epoch."""
+        with self._guard(), self._engine.connect() as connection:
+            rows = connection.execute(sa.select(_reports).order_by(_reports.c.trial, _reports.c.epoch)).all()
+            return [(trial, epoch, json.loads(measures)) for trial, epoch, measures in rows]
 
     def fact(self, name: str) -> Any:
         """The JSON value stored under this name, or None."""
