@@ -165,8 +165,8 @@ def test_how_a_study_asks_for_it(make_study):
     [
         ({"search": {"stopping": "asha"}}, r"got 'asha'"),
         ({"search": {"stopping": {"eta": 1}}}, "must be at least 2, got 1"),
-        ({"search": {"stopping": {"et": 3}}}, "did you mean 'eta'"),
-        ({"search": {"stopping": "nondominated"}, "objectives": ["latency_ms", "params"]}, "add accuracy or f1"),
+        ({"search": {"stopping": {"et": 3}}}, "Did you mean 'eta'"),
+        ({"search": {"stopping": "nondominated"}, "objectives": ["latency_ms", "params"]}, "Add accuracy or f1"),
         ({"search": {"stopping": "nondominated"}, "train": {"epochs": 1}}, "of 1 epochs none is as late as 1"),
         ({"search": {"stopping": {"min_epochs": 20}}, "train": {"epochs": 20}}, "none is as late as 20"),
     ],

@@ -18,7 +18,7 @@ from optuna.trial import TrialState
 from tricksearch.search.space import Space
 from tricksearch.search.study import Study
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import MEASURES, STOPPED, Record
 from tricksearch.verdicts.designs import balanced
 
 optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -71,14 +71,17 @@ class Proposer:
         return None if drawn is None else self._proposal(number, "search", drawn)
 
     def tell(self, record: Record) -> None:
-        """Learn the outcome of a proposal. A trial without values is told as failed, never as a number."""
+        """Learn the outcome of a proposal. A trial without values is told as failed, never as a number.
+
+        One that was stopped is told as pruned, without a value: TPE takes it for worse than every finished one.
+        """
         trial = self._asked.pop(record.trial, None) if record.variant == 0 else None
         if trial is None:
             self._remember(record)
         elif self._told(record):
             self._optuna.tell(trial, self._values(record))
         else:
-            self._optuna.tell(trial, state=TrialState.FAIL)
+            self._optuna.tell(trial, state=TrialState.PRUNED if record.status == STOPPED else TrialState.FAIL)
 
     def release(self, variants: Sequence[dict[str, dict[str, Any]]]) -> None:
         """Let variants that were not run after all be drawn again."""
@@ -121,12 +124,18 @@ class Proposer:
 
     def _remember(self, record: Record) -> None:
         parameters = self._space.parameters(record.tricks)
-        if parameters is None or not self._told(record):
+        told = self._told(record)
+        if parameters is None or not (told or record.status == STOPPED):
             return
         ask = _Replay(parameters)
         self._space.draw(ask)
         self._optuna.add_trial(
-            optuna.trial.create_trial(params=parameters, distributions=ask.distributions, values=self._values(record))
+            optuna.trial.create_trial(
+                state=TrialState.COMPLETE if told else TrialState.PRUNED,
+                params=parameters,
+                distributions=ask.distributions,
+                values=self._values(record) if told else None,
+            )
         )
 
     def _told(self, record: Record) -> bool:

@@ -6,9 +6,10 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from tricksearch.contract import Json, nearest
+from tricksearch.search.stopping import QUALITIES, StoppingField, StoppingSettings
 from tricksearch.search.uses import TrickReader, TrickUse
 from tricksearch.trial.bounds import Constraint
 from tricksearch.trial.document import (
@@ -26,6 +27,7 @@ from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings
 
 FREE = ("name", "cache", "variants", "versions", "hardware", "left_out")  # they change no result
+FREE_SEARCH = ("trials", "workers", "stopping")  # likewise: a training that comes to its end is the same
 NOTES = ("versions", "hardware", "left_out")  # what a resolved study tells of the run that wrote it
 
 
@@ -37,6 +39,7 @@ class SearchSettings(Settings):
     sampler: Literal["auto", "tpe", "random", "nsga2"] = "auto"
     startup: int = Field(12, ge=0, description="recipes drawn at random before the sampler learns from records")
     seed: int = Field(0, ge=0, lt=2**32)
+    stopping: StoppingField = Field(StoppingSettings(rule="none"), description="which trainings are ended early")
 
 
 def _folder_name(name: str) -> str:
@@ -93,6 +96,23 @@ class Study(Settings):
     search: SearchSettings = SearchSettings()
     left_out: dict[str, str] = Field(default_factory=dict)  # tricks that this machine cannot run, and why
 
+    @field_validator("search")
+    @classmethod
+    def _stopping_can_act(cls, search: SearchSettings, info: ValidationInfo) -> SearchSettings:
+        objectives, train, stopping = info.data.get("objectives"), info.data.get("train"), search.stopping
+        if stopping.rule != "none" and objectives and not set(QUALITIES) & set(objectives):
+            raise problem(
+                f"'stopping' looks at accuracy, and the objectives are {', '.join(objectives)}",
+                "add accuracy or f1 to 'objectives', or leave 'stopping' out",
+            )
+        if stopping.rule != "none" and train and not stopping.rungs(train.epochs):
+            raise problem(
+                f"'stopping' acts before the last epoch, and of {train.epochs} epochs none is as late as "
+                f"{stopping.min_epochs or 1} and not the last",
+                "lower 'min_epochs', train for longer, or leave 'stopping' out",
+            )
+        return search
+
     def recipe(self, tricks: Mapping[str, Mapping[str, Json]]) -> Recipe:
         """The recipe with these tricks on this study's base settings."""
         return Recipe(
@@ -117,7 +137,7 @@ class Study(Settings):
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in study.items() if key not in FREE}
     if isinstance(kept.get("search"), Mapping):
-        kept["search"] = {key: value for key, value in kept["search"].items() if key not in ("trials", "workers")}
+        kept["search"] = {key: value for key, value in kept["search"].items() if key not in FREE_SEARCH}
     return kept
 
 
