@@ -137,7 +137,9 @@ def _rows(rule: str, plain: list[Search], played: list[Search], n: str) -> list[
 def _play(pool: Pool, order: Sequence[Record], rule: str | None) -> Search:
     stopping = Stopping(StoppingSettings.model_validate({"rule": rule or "none"}), OBJECTIVES, pool.epochs)
     finished: list[Record] = []
-    spent, spents, shares = 0, [], []
+    spent = 0
+    spents: list[int] = []
+    shares: list[float] = []
     for record in order:
         told = [each for each in pool.told[record.trial] if each[0] in stopping.rungs]
         ended = next((epoch for epoch, measures in told if stopping.report(record.trial, epoch, measures)), None)
