@@ -15,10 +15,13 @@ from optuna.trial import TrialState
 
 from tricksearch.search.driver import run_study
 from tricksearch.search.folder import read_store
+from tricksearch.search.loop import Loop
 from tricksearch.search.outputs import front_of
 from tricksearch.search.proposer import Proposer
 from tricksearch.search.space import Space
+from tricksearch.search.store import Store
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.recipe import Recipe
 
 TRIALS, EPOCHS, RUNGS = 14, 8, (2, 6)
 STUDY = {
@@ -137,6 +140,20 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
         TrialState.PRUNED: len(stopped(records)),
     }
     assert all(trial.values is None for trial in proposer._optuna.trials if trial.state == TrialState.PRUNED)
+
+
+def test_the_variants_of_a_stopped_trial_may_be_proposed_themselves(tmp_path, make_study, make_record, registry_of):
+    fixed = {"mode": "static", "per_channel": True, "method": "minmax"}
+    study = make_study(tricks={"int8": fixed})  # its space has two recipes
+    for status, left in (("stopped", [{"int8"}]), ("finished", [])):
+        store = Store.at(tmp_path / f"{status}.db")
+        loop = Loop(study, registry_of(study), store, tmp_path, Silent())
+        job = loop.next()
+        assert [set(tricks) for tricks in job.variants] == [{"int8"}]
+        loop.finish([make_record(0, Recipe.model_validate(job.recipe), status=status)])
+        job = loop.next()
+        assert ([set(job.recipe["tricks"])] if job else []) == left
+        store.close()
 
 
 def test_a_stopped_trial_is_told_as_pruned(make_study, make_record, registry_of):

@@ -17,7 +17,7 @@ from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.bounds import Bound, baseline_of, resolved
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.trial.record import STOPPED, Record
 from tricksearch.trial.rungs import Progress, Report
 
 
@@ -135,7 +135,9 @@ class Loop:
     def finish(self, records: Sequence[Record]) -> None:
         """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again."""
         self._store.add(records)
-        self._open.pop(records[0].trial, None)
+        job = self._open.pop(records[0].trial, None)
+        if job is not None and records[0].status == STOPPED:
+            self._proposer.release(job.variants)  # they were not tried, and with another latency may well be ahead
         self.done += 1
         self._baseline = self._baseline or baseline_of(records)
         for record in records:
