@@ -15,7 +15,7 @@ from rich.text import Text
 from tricksearch.cli import text
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError, nearest
-from tricksearch.trial.record import MEASURES, Record, machine_line
+from tricksearch.trial.record import MEASURES, STOPPED, Record, machine_line
 from tricksearch.trial.settings import DataSettings
 
 
@@ -259,12 +259,13 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path) -> 
 
     front = front_of(records, study)
     trials = sum(record.variant == 0 for record in records)
-    failed = sum(not record.finished for record in records)
+    stopped = sum(record.status == STOPPED for record in records)
+    failed = sum(not record.finished for record in records) - stopped
     baseline = next((record for record in records if record.phase == "baseline" and record.finished), None)
     images = next((record.validation_images for record in records if record.finished), 0)
     console.print(
-        f"{text.count(trials, 'trial')}, {text.count(len(records), 'record')}, {failed} of them without a result; "
-        f"{images} validation images each; one run each."
+        f"{text.count(trials, 'trial')}, {text.count(len(records), 'record')}, {failed} of them without a result"
+        f"{f', {stopped} stopped early' if stopped else ''}; {images} validation images each; one run each."
     )
     if trials < study.search.trials:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")

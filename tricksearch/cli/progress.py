@@ -18,7 +18,7 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.search.loop import Job
 from tricksearch.search.outputs import front_of
 from tricksearch.search.study import Study
-from tricksearch.trial.record import Record
+from tricksearch.trial.record import STOPPED, Record
 
 FRONT_ROWS = 8
 
@@ -97,12 +97,13 @@ class Progress:
     def __rich__(self) -> Group:
         """The live view."""
         done, total = self._done, self._study.search.trials
-        failed = sum(not record.finished for record in self._records)
+        stopped = sum(record.status == STOPPED for record in self._records)
+        failed = sum(not record.finished for record in self._records) - stopped
         head = Table.grid(padding=(0, 1))
         head.add_row(
             ProgressBar(total=total, completed=done, width=24),
             f"{done}/{total} done, {text.count(len(self._records), 'record')}, {len(self._running)} running, "
-            f"{failed} failed, {self._time_left(total - done)}",
+            f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed, {self._time_left(total - done)}",
         )
         front = front_of(self._records, self._study)
         if not front:

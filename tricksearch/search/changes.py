@@ -10,7 +10,7 @@ from typing import Any
 
 from tricksearch.contract import InputError, Registry, source_hash
 from tricksearch.search.store import Store
-from tricksearch.search.study import FREE_SEARCH, Study, written_out
+from tricksearch.search.study import SearchSettings, Study, written_out
 from tricksearch.trial.document import shown
 
 HISTORY = "studies"  # the fact
@@ -68,9 +68,9 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             was, becomes = old[name].get(field), new[name].get(field)
             if was != becomes:
                 yield f"{name}.{field} was {shown(was)} and is {shown(becomes)}"
-    for key in FREE_SEARCH:
+    for key in SearchSettings.model_fields:
         was, becomes = (study.get("search", {}).get(key) for study in (before, now))
-        if was != becomes and key != "workers":  # the machine's, not the study's
+        if was != becomes and key != "workers":  # those are the machine's, not the study's
             yield f"search.{key} was {shown(was)} and is {shown(becomes)}"
 
 

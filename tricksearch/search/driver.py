@@ -16,6 +16,7 @@ from tricksearch.search.study import Study
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
+from tricksearch.trial.rungs import Progress, Stopped
 
 if TYPE_CHECKING:
     from torch import nn
@@ -131,5 +132,10 @@ def _write(folder: Path, study: Study, store: Store) -> list[Record]:
 
 
 def _run_here(loop: Loop) -> None:
+    def report(progress: Progress) -> None:
+        stopped = loop.report(progress.record.trial, progress)
+        if stopped is not None:
+            raise Stopped(stopped.reason)
+
     while (job := loop.next()) is not None:
-        loop.finish(run_job(job))
+        loop.finish(run_job(job, report))

@@ -120,7 +120,7 @@ class GuidedSearch(LocalSearch):
         return found
 
     def _limits(self, known: Sequence[Outcome]) -> dict[str, Rows]:
-        """For each constraint, and for failing, what is to stay below 0: (n,), NaN where it is not known."""
+        """For each constraint, and for giving no values, what is to stay below 0: (n,), NaN where it is not known."""
         found: dict[str, Rows] = {}
         for at in range(max(len(each.margins) for each in known)):
             margins = np.array([each.margins[at] if at < len(each.margins) else None for each in known], dtype=float)

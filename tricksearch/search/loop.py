@@ -5,18 +5,20 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tricksearch.contract import InputError, Registry
 from tricksearch.search.proposer import Proposer
 from tricksearch.search.space import Space
+from tricksearch.search.stopping import Stopping
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.bounds import Bound, baseline_of, resolved
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.trial.record import STOPPED, Record
+from tricksearch.trial.rungs import Progress, Report
 
 
 @dataclass(frozen=True)
@@ -31,14 +33,18 @@ class Job:
     bounds: list[dict[str, Any]]
     cache: str
     directory: str  # where the study was started: relative paths in the recipe start there
+    rungs: list[int] = field(default_factory=list)  # the epochs after which it tells how far it has come
 
     def to_json(self) -> dict[str, Any]:
         """The job as a mapping."""
         return dict(vars(self))
 
 
-def run_job(job: Job) -> list[Record]:
-    """Run one trial and its variants here, in the folder where the study was started. Raises InputError without it."""
+def run_job(job: Job, report: Report = lambda progress: None) -> list[Record]:
+    """Run one trial and its variants here, in the folder where the study was started. Raises InputError without it.
+
+    `report` hears of the trial's rungs, and may raise Stopped.
+    """
     from tricksearch.trial.run import run_trial
 
     try:
@@ -57,6 +63,8 @@ def run_job(job: Job) -> list[Record]:
         bounds=[Bound(**each) for each in job.bounds],
         number=job.trial,
         phase=job.phase,
+        rungs=job.rungs,
+        report=report,
     )
 
 
@@ -81,7 +89,11 @@ class Loop:
         self._space = Space.of(study, registry)
         self._proposer = Proposer(study, self._space, records)
         self._open: dict[int, Job] = {}
-        self.done = len({record.trial for record in records})
+        trials = {record.trial for record in records}
+        self.done = len(trials)
+        # What a trial told that was then lost is left out: its number may go to another recipe.
+        told = [each for each in store.reports() if each[0] in trials]
+        self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, told)
         self.exhausted = False  # every recipe of the space has been tried
 
     @property
@@ -110,15 +122,27 @@ class Loop:
             bounds=[vars(bound) for bound in self._bounds()],
             cache=str(self._cache),
             directory=str(Path.cwd()),
+            rungs=list(self._stopping.rungs),
         )
         self._open[job.trial] = job
         self._observer.started(job)
         return job
 
+    def report(self, trial: int, progress: Progress) -> Record | None:
+        """Store what a trial tells at a rung. Returns None if it goes on, else its record as a stopped trial.
+
+        Whoever stops it hands the record to `finish`.
+        """
+        self._store.report(trial, progress.epoch, progress.measures)
+        reason = self._stopping.report(trial, progress.epoch, progress.measures)
+        return None if reason is None else replace(progress.record, reason=reason)
+
     def finish(self, records: Sequence[Record]) -> None:
         """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again."""
         self._store.add(records)
-        self._open.pop(records[0].trial, None)
+        job = self._open.pop(records[0].trial, None)
+        if job is not None and records[0].status == STOPPED:
+            self._proposer.release(job.variants)  # they were not tried, and with another latency may well be ahead
         self.done += 1
         self._baseline = self._baseline or baseline_of(records)
         for record in records:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tricksearch.contract import Deployable, Runtime
-from tricksearch.trial.record import MEASURES, REJECTED, Record, machine_line
+from tricksearch.trial.record import MEASURES, REJECTED, STOPPED, Record, machine_line
 
 _CARD = """\
 # {title}
@@ -157,11 +157,13 @@ def _tried(records: Sequence[Record]) -> str:
 
     trials = len({each.trial for each in records})
     rejected = sum(each.status == REJECTED for each in records)
-    failed = sum(not each.finished for each in records) - rejected
+    stopped = sum(each.status == STOPPED for each in records)
+    failed = sum(not each.finished for each in records) - rejected - stopped
     tricks = sorted({name for each in records for name in each.tricks})
     return (
         f"{count(trials, 'trial')} gave {count(len(records), 'record')}: {rejected} rejected by a constraint before "
-        f"training, {failed} without a result.\nTricks that were tried: {', '.join(map(_code, tricks)) or 'none'}."
+        f"training, {stopped} stopped early, {failed} without a result.\n"
+        f"Tricks that were tried: {', '.join(map(_code, tricks)) or 'none'}."
     )
 
 

@@ -13,7 +13,7 @@ from tricksearch.search.space import Space
 from tricksearch.search.study import Study
 from tricksearch.trial.bounds import Constraint, baseline_of
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import MEASURES, REJECTED, Record
+from tricksearch.trial.record import MEASURES, REJECTED, STOPPED, Record
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,8 @@ class Proposer:
     def _remember(self, record: Record, baseline: Record | None, study: int = 0) -> None:
         setting = self._space.parameters(record.tricks)
         if setting is not None:
-            self._sampler.tell(Outcome(setting, self._values(record), self._margins(record, baseline), study))
+            margins, stopped = self._margins(record, baseline), record.status == STOPPED
+            self._sampler.tell(Outcome(setting, self._values(record), margins, stopped, study))
 
     def _values(self, record: Record) -> tuple[float, ...] | None:
         """Its objectives; None where it did not finish, or a platform could not tell one of them."""

@@ -18,6 +18,7 @@ from tricksearch.contract import InputError
 from tricksearch.search.loop import Job, Loop
 from tricksearch.trial.hardware import usable_cores
 from tricksearch.trial.record import Record
+from tricksearch.trial.rungs import Progress
 
 # Read when Ray is imported or starts its processes, so they come before the imports.
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -34,6 +35,7 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from tricksearch.search.scheduler import RungScheduler
 from tricksearch.search.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
@@ -66,6 +68,16 @@ class LoopSearcher(Searcher):
                 if "problem" in result:
                     raise InputError(result["problem"])
                 self._loop.finish([Record.from_json(row) for row in json.loads(result["records"])])
+
+    def stops(self, trial_id: str, progress: Progress) -> bool:
+        """Whether a trial that has come to a rung is to be stopped; its record is then stored."""
+        with self._kept():
+            stopped = self._loop.report(self._jobs[trial_id].trial, progress)
+            if stopped is not None:
+                del self._jobs[trial_id]  # Tune will say that the trial is complete: it has been heard of here
+                self._loop.finish([stopped])
+                return True
+        return False
 
     def lost(self, trial_id: str, reason: str) -> None:
         """Store that a trial's worker was lost."""
@@ -158,6 +170,7 @@ def run_on_ray(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
+                scheduler=RungScheduler(searcher.stops),
                 num_samples=max(1, loop.left),
                 max_concurrent_trials=workers,
                 reuse_actors=True,

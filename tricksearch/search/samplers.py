@@ -29,6 +29,7 @@ class Outcome:
     setting: Setting
     values: tuple[float, ...] | None  # the objectives; None where the trial gave none
     margins: tuple[float | None, ...] = ()  # one for each constraint; None where it is not known
+    stopped: bool = False  # it gave none because it was seen to be behind
     study: int = 0  # 0 is this study, others are earlier ones, whose values may be on another scale
 
     @property
@@ -189,19 +190,29 @@ class OptunaSampler:
         self._last = None
 
     def tell(self, outcome: Outcome) -> None:
-        """Close the open trial, or add one that was not asked for. What has no values is told as failed."""
+        """Close the open trial, or add one that was not asked for. What has no values is told as failed.
+
+        One that was stopped is told as pruned, without a value: TPE takes it for worse than every finished one.
+        """
         trial = self._asked.pop(self._layout.key(outcome.setting), None)
         margins = {str(at): margin for at, margin in enumerate(outcome.margins) if margin is not None}
-        if trial is None and outcome.values is not None:
+        state = TrialState.COMPLETE
+        if outcome.values is None:
+            state = TrialState.PRUNED if outcome.stopped else TrialState.FAIL
+        if trial is None and state is not TrialState.FAIL:
             domains = self._layout.domains(outcome.setting)
             self._study.add_trial(
                 optuna.trial.create_trial(
-                    params=outcome.setting, distributions=domains, values=outcome.values, constraints=margins
+                    state=state,
+                    params=outcome.setting,
+                    distributions=domains,
+                    values=outcome.values,
+                    constraints=margins,
                 )
             )
         elif trial is not None and outcome.values is None:
-            self._study.tell(trial, state=TrialState.FAIL)
-        elif trial is not None:
+            self._study.tell(trial, state=state)
+        elif trial is not None and outcome.values is not None:
             for name, margin in margins.items():
                 trial.set_constraint(name, margin)
             self._study.tell(trial, outcome.values)

@@ -6,9 +6,18 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, PlainSerializer, ValidationError
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    PlainSerializer,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from tricksearch.contract import Json, nearest
+from tricksearch.search.stopping import QUALITIES, StoppingField, StoppingSettings
 from tricksearch.search.store_url import checked_url, without_password
 from tricksearch.search.uses import TrickReader, TrickUse
 from tricksearch.trial.bounds import Constraint
@@ -28,7 +37,6 @@ from tricksearch.trial.settings import DataSettings, LatencySettings, NetSetting
 
 # They change no record: tricks only change which recipes are tried, and the store knows their sources.
 FREE = ("name", "cache", "store", "variants", "versions", "hardware", "left_out", "plugins", "tricks")
-FREE_SEARCH = ("trials", "workers", "sampler", "startup")
 NOTES = ("versions", "hardware", "left_out")  # what a resolved study tells of the run that wrote it
 
 
@@ -52,6 +60,7 @@ class SearchSettings(Settings):
     memory_gib: float | None = Field(None, gt=0, description="what a trial's process may hold; null: no limit")
     first: tuple[Any, ...] = Field((), description="recipes to try before all others: tricks, or a recipe's file")
     learn_from: tuple[str, ...] = Field((), description="folders of earlier runs that the sampler learns from")
+    stopping: StoppingField = Field(StoppingSettings(rule="none"), description="which trainings are ended early")
 
 
 def _folder_name(name: str) -> str:
@@ -118,6 +127,23 @@ class Study(Settings):
     search: SearchSettings = SearchSettings()
     left_out: dict[str, str] = Field(default_factory=dict)  # tricks that this machine cannot run, and why
 
+    @field_validator("search")
+    @classmethod
+    def _stopping_can_act(cls, search: SearchSettings, info: ValidationInfo) -> SearchSettings:
+        objectives, train, stopping = info.data.get("objectives"), info.data.get("train"), search.stopping
+        if stopping.rule != "none" and objectives and not set(QUALITIES) & set(objectives):
+            raise problem(
+                f"'stopping' looks at accuracy, and the objectives are {', '.join(objectives)}",
+                "add accuracy or f1 to 'objectives', or leave 'stopping' out",
+            )
+        if stopping.rule != "none" and train and not stopping.rungs(train.epochs):
+            raise problem(
+                f"'stopping' acts before the last epoch, and of {train.epochs} epochs none is as late as "
+                f"{stopping.min_epochs or 1} and not the last",
+                "lower 'min_epochs', train for longer, or leave 'stopping' out",
+            )
+        return search
+
     def recipe(self, tricks: Mapping[str, Mapping[str, Json]]) -> Recipe:
         """The recipe with these tricks on this study's base settings."""
         return Recipe(
@@ -150,7 +176,7 @@ def written_out(study: Mapping[str, Any]) -> Mapping[str, Any]:
 def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
     kept = {key: value for key, value in study.items() if key not in FREE}
     if isinstance(kept.get("search"), Mapping):
-        kept["search"] = {key: value for key, value in kept["search"].items() if key not in FREE_SEARCH}
+        kept["search"] = {"seed": kept["search"].get("seed", 0)}  # all else says how much is searched, and how
     return kept
 
 

@@ -16,10 +16,12 @@ from torch import nn
 from tricksearch.contract import Batch, BatchTransform, Images, Loss, Registry, Schedule, Trick, Weights
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.augment import augmentation
+from tricksearch.trial.look import accuracy_now
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.nets import Normalize, build_net
 from tricksearch.trial.precision import Precision, choose_precision
 from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.teacher import recipe_of
 from tricksearch.trial.train import (
     LastWeights,
@@ -61,6 +63,7 @@ class Bench:
         self.tricks: list[Trick] = recipe.build_tricks(registry)
         self.machine = machine
         self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
+        self.looked_seconds = 0.0  # spent on evaluations in the midst of a training
         self._data, self._teach, self._net = data, teach, net
         self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
         for trick in self.tricks:
@@ -101,9 +104,9 @@ class Bench:
             net = trick.model(net, self)
         return nn.Sequential(Normalize(*self._data.channel_stats()), net)
 
-    def train(self, net: nn.Module) -> nn.Module:
-        """The recipe's training."""
-        return self._run(net, self.epochs, "train")
+    def train(self, net: nn.Module, rungs: Rungs | None = None) -> nn.Module:
+        """The recipe's training. The rungs hear of it and may end it, and change nothing of it otherwise."""
+        return self._run(net, self.epochs, "train", rungs=rungs)
 
     def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
         """Train on with the recipe's own batches and loss, from `lr` x the study's rate down to 0."""
@@ -116,7 +119,9 @@ class Bench:
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
 
-    def _run(self, net: nn.Module, epochs: int, name: str, schedule: Schedule | None = None) -> nn.Module:
+    def _run(
+        self, net: nn.Module, epochs: int, name: str, schedule: Schedule | None = None, rungs: Rungs | None = None
+    ) -> nn.Module:
         optimizer, transform, weights = plain_optimizer(self.recipe.train), self._transform(name), self._weights()
         for trick in self.tricks:
             optimizer = trick.optimizer(optimizer, self)
@@ -138,11 +143,30 @@ class Bench:
             precision=self.precision,
             shuffle=self.generator(f"{name}.shuffle"),
             step_aside=self.machine.step_aside,
+            after_epoch=None if rungs is None else functools.partial(self._look, rungs, weights),
         )
         # For dropout and the like, which draw from the global generator; behind the hooks, so that nothing that
         # they draw, nor a teacher that is trained in one trial and read in the next, can shift it.
         torch.manual_seed(self.stream(name))
         return train(net, plan)
+
+    def _look(self, rungs: Rungs, weights: Weights, epoch: int, net: nn.Module) -> None:
+        if epoch not in rungs.epochs:
+            return
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # what is still queued belongs to the training
+        start, waited = time.perf_counter(), self.machine.waited
+        accuracy = accuracy_now(
+            net,
+            weights,
+            self._data.validation,
+            self.precision,
+            batch=self.recipe.train.batch_size,
+            step_aside=self.machine.step_aside,
+            shared=(self, self._data, self._images, self.machine),
+        )
+        self.looked_seconds += time.perf_counter() - start - (self.machine.waited - waited)
+        rungs.tell(epoch, accuracy)
 
     def _schedule(self) -> Schedule:
         schedule = plain_schedule(self.recipe.train)

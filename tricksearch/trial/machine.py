@@ -60,6 +60,16 @@ class Machine:
                 self._enter()
 
     @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Like `idle`, and the time counts as waited: another process decides how to go on."""
+        start = time.monotonic()
+        with self.idle():
+            try:
+                yield
+            finally:
+                self.waited += time.monotonic() - start
+
+    @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """The whole machine: no trial trains or exports on it meanwhile."""
         with self.idle():

@@ -8,7 +8,8 @@ from typing import Any
 
 FINISHED = "finished"
 REJECTED = "rejected"  # it breaks a bound whatever its training gives, so it was not trained
-STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED)
+STOPPED = "stopped"  # its training was ended early: others were ahead of it
+STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED, STOPPED)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ import functools
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,8 @@ from tricksearch.trial.data import DataSet, load_data
 from tricksearch.trial.hardware import extra_versions, hardware, versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import FINISHED, REJECTED, Record
+from tricksearch.trial.record import FINISHED, REJECTED, STOPPED, Record
+from tricksearch.trial.rungs import Progress, Report, Rungs, Stopped
 from tricksearch.trial.runner import Runner
 from tricksearch.trial.settings import DataSettings
 from tricksearch.trial.stages import FORESEEN, Note, Shop, Stages
@@ -42,14 +43,18 @@ def run_trial(
     phase: str = "search",
     note: Note = lambda text: None,
     reraise: tuple[type[Exception], ...] = (),
+    rungs: Collection[int] = (),
+    report: Report = lambda progress: None,
 ) -> list[Record]:
     """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
     Whatever befalls one becomes its record's status and reason; only an interrupt passes through. Variants of a
     training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
     `cache` is the folder of what is known already; `note` hears which stage begins; errors of the kinds in `reraise`
-    come out as they were raised. Raises InputError where no trial of this study could run here: its data, its
-    plugins or its cache are not there, or the disk is full.
+    come out as they were raised. After the epochs in `rungs`, counted from 1, `report` hears how far the trial's
+    training has come, and may end it by raising Stopped; of a net that is known already it hears nothing. Raises
+    InputError where no trial of this study could run here: its data, its plugins or its cache are not there, or the
+    disk is full.
     """
     torch.set_num_threads(recipe.train.threads)
     machine = Machine()
@@ -61,8 +66,11 @@ def run_trial(
             with Cache(cache).in_use():
                 shop = Shop(registry, data, Cache(cache), machine, _runner(data), note)
                 for variant, each in enumerate((recipe, *variants)):
-                    record, training_failed = _record(each, seed, shop, bounds, reraise)
-                    records.append(_numbered(record, number, variant, phase if variant == 0 else "search"))
+                    form = _Form(each, seed, number, variant, phase if variant == 0 else "search")
+                    record, training_failed = _record(
+                        form, shop, bounds, reraise, frozenset(rungs) if variant == 0 else frozenset(), report
+                    )
+                    records.append(record)
                     if training_failed:
                         break
     finally:
@@ -73,53 +81,83 @@ def run_trial(
     return records
 
 
+@dataclass
+class _Form:
+    """What of a record is known before anything is measured."""
+
+    recipe: Recipe
+    seed: int
+    trial: int
+    variant: int
+    phase: str
+    started: datetime = field(default_factory=lambda: datetime.now(UTC))
+    clock: float = field(default_factory=time.perf_counter)
+
+    def filled(
+        self, stages: Stages | None, status: str, reason: str, measured: Mapping[str, Any], spent: float
+    ) -> Record:
+        return Record(
+            trial=self.trial,
+            phase=self.phase,
+            variant=self.variant,
+            status=status,
+            reason=reason,
+            seed=self.seed,
+            recipe=self.recipe.model_dump(mode="json"),
+            started=self.started.isoformat(timespec="seconds"),
+            wall_seconds=round(time.perf_counter() - self.clock, 3),
+            hardware=hardware(),
+            versions=versions() | extra_versions(),
+            reused=list(stages.reused) if stages else [],
+            spent_seconds=round(spent, 3),
+            **measured,
+        )
+
+
 def _record(
-    recipe: Recipe, seed: int, shop: Shop, bounds: Sequence[Bound], reraise: tuple[type[Exception], ...]
+    form: _Form,
+    shop: Shop,
+    bounds: Sequence[Bound],
+    reraise: tuple[type[Exception], ...],
+    rungs: frozenset[int],
+    report: Report,
 ) -> tuple[Record, bool]:
-    """The record of one variant, and whether its training failed."""
-    started, clock = datetime.now(UTC), time.perf_counter()
-    status, reason, measured, stages = FINISHED, "", {}, None
+    """The record of one variant, and whether its training failed or was stopped."""
+    status, reason, measured = FINISHED, "", {}
+    stages: Stages | None = None
+    foreseen: Mapping[str, Any] = {}
+    last: Record | None = None
+
+    def tell(epoch: int, accuracy: float) -> None:
+        nonlocal last
+        assert stages is not None  # for the type checker
+        last = form.filled(stages, STOPPED, "", {"train_seconds": stages.training_seconds}, stages.spent_so_far)
+        shape = {name: foreseen[name] for name in sorted(FORESEEN) if foreseen.get(name) is not None}
+        with shop.machine.waiting():
+            report(Progress(epoch, {"accuracy": accuracy, **shape}, last))
+
     try:
         with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
-            stages = Stages(recipe, seed, shop, Path(folder))
-            measured = _measured(stages, bounds)
+            stages = Stages(form.recipe, form.seed, shop, Path(folder), Rungs(rungs, tell) if rungs else None)
+            # At a rung the trial is compared by what training does not change as well; no known net comes to one.
+            if any(bound.measure in FORESEEN for bound in bounds) or (rungs and not stages.trained):
+                foreseen = stages.foreseen() or {}
+                if why := broken(bounds, foreseen):
+                    raise Rejected(f"{why}; seen before training", foreseen)
+            measured = stages.measures()
     except reraise:
         raise
     except Rejected as error:
         status, reason, measured = REJECTED, str(error), error.measures
     except Exception as error:
         _refuse_full_disk(error)
+        if isinstance(error, Stopped) and last is not None:
+            return replace(last, reason=str(error)), True
         if not isinstance(error, TrialError):  # those are reasons, not faults
             log.exception("the trial failed")
         status, reason = _status(error)
-    record = Record(
-        trial=0,
-        phase="",
-        status=status,
-        reason=reason,
-        seed=seed,
-        recipe=recipe.model_dump(mode="json"),
-        started=started.isoformat(timespec="seconds"),
-        wall_seconds=round(time.perf_counter() - clock, 3),
-        hardware=hardware(),
-        versions=versions() | extra_versions(),
-        reused=list(stages.reused) if stages else [],
-        spent_seconds=round(stages.spent_seconds, 3) if stages else 0.0,
-        **measured,
-    )
+    record = form.filled(stages, status, reason, measured, stages.spent_seconds if stages else 0.0)
     return record, stages is None or stages.keys.train in shop.failed  # without stages, a data hook failed
-
-
-def _measured(stages: Stages, bounds: Sequence[Bound]) -> dict[str, Any]:
-    if any(bound.measure in FORESEEN for bound in bounds):
-        foreseen = stages.foreseen()
-        if foreseen is not None and (why := broken(bounds, foreseen)):
-            raise Rejected(f"{why}; seen before training", foreseen)
-    return stages.measures()
-
-
-def _numbered(record: Record, trial: int, variant: int, phase: str) -> Record:
-    return replace(record, trial=trial, variant=variant, phase=phase)
 
 
 _runners: dict[str, Runner] = {}

@@ -31,6 +31,7 @@ from tricksearch.trial.export import count, export
 from tricksearch.trial.keys import Keys, latency_key, skeleton_of, stage_keys
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.runner import Runner
 from tricksearch.trial.runtimes import ONNX_RUNTIME, check_fit
 from tricksearch.trial.stopwatch import DRIFT, Timing
@@ -60,8 +61,8 @@ class Shop:
 class Stages:
     """One recipe and one seed, stage by stage."""
 
-    def __init__(self, recipe: Recipe, seed: int, shop: Shop, folder: Path) -> None:
-        self.recipe, self.seed, self._shop, self._folder = recipe, seed, shop, folder
+    def __init__(self, recipe: Recipe, seed: int, shop: Shop, folder: Path, rungs: Rungs | None = None) -> None:
+        self.recipe, self.seed, self._shop, self._folder, self._rungs = recipe, seed, shop, folder, rungs
         self.bench = Bench(
             recipe, seed, shop.registry, shop.data, shop.machine, folder, teach=self._teach, net=self.compressed_net
         )
@@ -70,7 +71,8 @@ class Stages:
         self._run_by: Runtime | None = None
         self._ran: set[str] = set()
         self._known: dict[str, None] = {}
-        self.spent_seconds = 0.0  # of training that was run here, a teacher's included
+        self.spent_seconds = 0.0  # of training that was run here, a teacher's and looks at rungs included
+        self._since = 0.0  # when the last training began, by `_clock`
 
     def measures(self) -> dict[str, Any]:
         """Every measure of the deployable, as a record names them. Raises TrialError and what a stage may raise."""
@@ -81,6 +83,21 @@ class Stages:
         timed = self._timed(deployed.deployable, deployed.runtime, deployed.meta["skeleton"])
         counted = {name: deployed.meta[name] for name in ("params", "macs", "file_bytes", "train_seconds")}
         return {**scored, **timed, **counted}
+
+    @property
+    def trained(self) -> bool:
+        """Whether the trained net is known already."""
+        return self.keys.train in self._shop.nets or self._shop.cache.get("train", self.keys.train) is not None
+
+    @property
+    def training_seconds(self) -> float:
+        """What the training that is under way has taken so far, as it counts for `train_seconds`."""
+        return self._clock() - self._since
+
+    @property
+    def spent_so_far(self) -> float:
+        """What `spent_seconds` would be if the training that is under way ended now."""
+        return self.spent_seconds + self.training_seconds + self.bench.looked_seconds
 
     def foreseen(self) -> dict[str, Any] | None:
         """The measures that the shape of the graph decides, from an untrained net; None where training decides it.
@@ -154,7 +171,7 @@ class Stages:
             self._ran.add("train")
             _load_torch()
             with self._spending() as seconds:
-                net = self.bench.train(net)
+                net = self.bench.train(net, self._rungs)
             weights = self._folder / "weights.pt"
             content = io.BytesIO()  # torch hides the reason of a write that fails
             torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, content)
@@ -315,18 +332,23 @@ class Stages:
     def _spending(self) -> Iterator[list[float]]:
         """Add the seconds of a training to what was spent, also where it fails; yields a list that gets them.
 
-        Waiting for others' stopwatches is not in them, nor is getting a teacher, which has seconds of its own.
+        Waiting for others' stopwatches is not in them, nor is getting a teacher, which has seconds of its own, nor
+        are looks at rungs, which are spent all the same.
         """
-        bench, start, taken = self.bench, time.perf_counter(), [0.0]
-        waited, taught = bench.machine.waited, bench.teacher_seconds
+        bench, taken = self.bench, [0.0]
+        looked, self._since = bench.looked_seconds, self._clock()
         try:
             yield taken
         finally:
             if bench.device.type == "cuda":
                 torch.cuda.synchronize(bench.device)
-            aside = bench.machine.waited - waited + bench.teacher_seconds - taught
-            taken[0] = time.perf_counter() - start - aside
-            self.spent_seconds += taken[0]
+            taken[0] = self.training_seconds
+            self.spent_seconds += taken[0] + bench.looked_seconds - looked
+
+    def _clock(self) -> float:
+        """Seconds on a clock that stands still while the trial does something else than to train."""
+        bench = self.bench
+        return time.perf_counter() - bench.machine.waited - bench.teacher_seconds - bench.looked_seconds
 
 
 def _measures_of(timing: Timing) -> dict[str, Any]:

@@ -40,6 +40,7 @@ class Plan:
     precision: Precision
     shuffle: torch.Generator
     step_aside: Callable[[], None]
+    after_epoch: Callable[[int, nn.Module], None] | None = None  # the epoch, from 1; what it raises ends the training
 
     @property
     def steps_per_epoch(self) -> int:
@@ -73,6 +74,8 @@ def train(net: nn.Module, plan: Plan) -> nn.Module:
             total += loss.detach()
         if not torch.isfinite(total):  # asked once an epoch: on a GPU every question waits for the queue
             raise Diverged(f"the training loss was not finite in epoch {epoch + 1} of {plan.epochs}")
+        if plan.after_epoch is not None:
+            plan.after_epoch(epoch + 1, net)
     final = plan.weights.final(net).eval()
     # The loss of an epoch is summed before its last step, which no later loss would give away.
     if not all(torch.isfinite(weight).all() for weight in final.parameters()):

@@ -1,0 +1,36 @@
+"""Early stopping as Ray Tune's protocol has it: a result at each rung, and a decision on each result."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from ray.tune.experiment import Trial
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+
+from tricksearch.trial.rungs import Progress
+
+PROGRESS = "progress"  # the key of a worker's result at a rung: a Progress as JSON text
+
+
+class RungScheduler(FIFOScheduler):
+    """Starts trials in the order in which they were suggested, and ends those that `stops` wants ended at a rung.
+
+    It has no state: the loop decides, and what the loop knows is in the store.
+    """
+
+    def __init__(self, stops: Callable[[str, Progress], bool]) -> None:
+        super().__init__()
+        self._stops = stops
+
+    def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
+        """STOP or CONTINUE. Tune does not ask for a result that is marked as done."""
+        told = result.get(PROGRESS)
+        if told is not None and self._stops(trial.trial_id, Progress.from_json(json.loads(told))):
+            return str(TrialScheduler.STOP)
+        return str(TrialScheduler.CONTINUE)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray pickles the scheduler for its own resume, which is not used here.
+        return {}
