@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from ray import tune
 
 from tricksearch.contract import InputError
 from tricksearch.search.loop import Job, run_job
+from tricksearch.search.travel import DEPOT
 from tricksearch.trial.record import Record
 
 
@@ -37,7 +39,12 @@ class TrialWorker(tune.Trainable):
 
     def run(self, job: Job) -> list[Record]:
         """The trial itself."""
-        return run_job(job)
+        depot = os.environ.get(DEPOT)
+        if depot is None:
+            return run_job(job)
+        from tricksearch.search.node import run_on_node
+
+        return run_on_node(job, depot)
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to keep: the records are stored by the driver."""
