@@ -19,33 +19,49 @@ def loop():
     signal.signal(signal.SIGALRM, before[1])
 
 
+def interrupted(loop, grace, work):
+    """Run `work` under the guard, with a SIGTERM right before it."""
+
+    def body():
+        with closing_on_sigterm(loop, grace):
+            os.kill(os.getpid(), signal.SIGTERM)
+            work()
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+
+
 def test_what_ends_in_time_ends_in_order(loop):
     reached = []
-    with pytest.raises(KeyboardInterrupt), closing_on_sigterm(loop, grace=60):
-        os.kill(os.getpid(), signal.SIGTERM)
-        reached.append(list(loop.closed))
+    interrupted(loop, 60, lambda: reached.append(list(loop.closed)))
     assert reached == [[True]], "the block was cut off, or the loop was not closed"
     assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_what_does_not_is_cut_off(loop):
-    with pytest.raises(KeyboardInterrupt), closing_on_sigterm(loop, grace=0.05):
-        os.kill(os.getpid(), signal.SIGTERM)
+    reached = []
+
+    def work():
         time.sleep(30)
-        pytest.fail("nobody interrupted it")
+        reached.append(True)
+
+    interrupted(loop, 0.05, work)
+    assert not reached
 
 
 def test_what_is_being_stored_is_stored(loop):
-    stored = []
-    with pytest.raises(KeyboardInterrupt), closing_on_sigterm(loop, grace=0.05):
+    reached = []
+
+    def work():
         loop.storing = True
-        os.kill(os.getpid(), signal.SIGTERM)
         time.sleep(0.3)
-        stored.append(True)
+        reached.append("stored")
         loop.storing = False
         time.sleep(30)
-        pytest.fail("nobody interrupted it")
-    assert stored
+        reached.append("more")
+
+    interrupted(loop, 0.05, work)
+    assert reached == ["stored"]
 
 
 def test_without_a_signal_nothing_changes(loop):

@@ -67,7 +67,7 @@ class Retries:
         else:
             kept = len(losses) <= RETRIES
             if kept:
-                self._again.append(job)
+                (self._alone if job.trial in self._had_memory_alone else self._again).append(job)
         if kept:
             return None
         if len(losses) == 1:
