@@ -267,7 +267,7 @@ def test_a_folder_of_plugins_that_holds_a_data_set_does_not_travel(tmp_path, mon
     monkeypatch.setattr("tricksearch.search.travel.LIMIT", 100)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "images.bin").write_bytes(b"0" * 101)
-    with pytest.raises(InputError, match="keep tricks in a folder of their own"):
+    with pytest.raises(InputError, match="eep tricks in a folder of their own"):
         pack([str(tmp_path / "own")], tmp_path / "package.zip")
 
 
