@@ -100,11 +100,9 @@ class Storm:
         return True
 
     def go_on(self) -> int | None:
-        """Start the driver again where it is dead; its exit code where it ended by itself."""
+        """Start the driver again where it was killed; its exit code where it ended by itself."""
         code = self.driver.poll()
-        if code is None:
-            return None
-        if code >= 0 and code != 1:  # 1: the cluster could not be used just now, as when its node was killed
+        if code is None or code >= 0:
             return code
         self.driver = self._start_driver()
         self.drivers += 1

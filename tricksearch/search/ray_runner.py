@@ -41,6 +41,7 @@ from tricksearch.search.worker import TrialWorker
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
 UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
 LOOK_EVERY = 1.0  # seconds between two looks at what the cluster's nodes are
+JOINING = 60.0  # seconds that a cluster's first nodes get to join
 
 
 class LoopSearcher(Searcher):
@@ -201,6 +202,9 @@ def _room(threads: int, gpus: int, workers: int | None, address: str | None) -> 
     """
     if address and workers:
         return lambda: workers  # those that do not fit wait, and an autoscaler sees them wait
+    end = time.monotonic() + JOINING
+    while address and not _fits(_nodes(), threads, gpus) and time.monotonic() < end:
+        time.sleep(0.2)
     fitting = min(workers or sys.maxsize, _fitting(threads, gpus))
     if not address:
         return lambda: fitting
