@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.common import Row, hardware_line, print_rows
 
-NAMES = ("engine_cost", "demo", "stopwatch", "variants", "runtimes", "stopping", "real_data")
+NAMES = ("engine_cost", "demo", "stopwatch", "variants", "runtimes", "stopping", "storm", "real_data")
 
 
 def main(arguments: list[str]) -> None:

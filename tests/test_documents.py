@@ -1,24 +1,30 @@
 """The documents: their examples run, their links lead somewhere, and no command, hook or file is left out."""
 
 import doctest
+import importlib.metadata
 import inspect
 import re
 from pathlib import Path
 
 import pytest
 import yaml
+from typer.testing import CliRunner
 
 import tricksearch
 from tricksearch.cli.app import app
 from tricksearch.contract import STAGE_OF_HOOK, discover
+from tricksearch.search.preemption import GRACE, INTERRUPTED
+from tricksearch.search.retries import RETRIES
 from tricksearch.search.study import load_study
+from tricksearch.search.travel import LIMIT
 from tricksearch.trial.document import load_recipe
 from tricksearch.trial.record import MEASURES
 from tricksearch.trial.run import run_trial
 
 ENGINE = Path(tricksearch.__file__).parent
 ROOT = ENGINE.parent
-DOCUMENTS = {name: (ROOT / name).read_text() for name in ("README.md", "CONTRIBUTING.md", "docs/architecture.md")}
+NAMES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cluster.md")
+DOCUMENTS = {name: (ROOT / name).read_text() for name in NAMES}
 
 
 def blocks(name: str, kind: str) -> list[str]:
@@ -93,3 +99,43 @@ def test_every_file_that_the_architecture_names_is_there():
     named = set(re.findall(r"`?((?:\w+/)+\w+\.(?:py|js|yaml))`?", DOCUMENTS["docs/architecture.md"]))
     assert len(named) > 20
     assert [each for each in sorted(named) if not (ROOT / each).exists() and not (ENGINE / each).exists()] == []
+
+
+def test_what_the_page_on_clusters_says_of_figures_and_names_is_so():
+    page = DOCUMENTS["docs/cluster.md"]
+    assert f"{LIMIT / 2**20:.0f} MiB each at most" in page
+    assert f"get {GRACE:.0f} seconds" in page
+    assert f"exit code {INTERRUPTED}" in page
+    assert f"after its {('first', 'second', 'third')[RETRIES]} loss" in page
+    sources = "".join(file.read_text() for file in ENGINE.rglob("*.py"))
+    named = set(re.findall(r"TRICKSEARCH_\w+", page))
+    assert named
+    assert [each for each in named if f'"{each}"' not in sources] == []
+
+
+def test_the_commands_on_the_page_on_clusters_are_commands():
+    code = "\n".join(blocks("docs/cluster.md", "bash"))
+    code += "".join(
+        yaml.safe_load(each).get("spec", {}).get("entrypoint", "") for each in blocks("docs/cluster.md", "yaml")
+    )
+    ours = re.findall(r"tricksearch run ([^\n'#]+)", code)
+    assert len(ours) >= 3
+    runner = CliRunner()
+    for arguments in ours:
+        done = runner.invoke(app, ["run", *arguments.split(), "--help"])
+        assert done.exit_code == 0, done.output
+        known = runner.invoke(app, ["run", "--help"], env={"COLUMNS": "200"}).output
+        assert [each for each in re.findall(r"--\w+", arguments) if each not in known] == []
+    ray = importlib.metadata.entry_points(group="console_scripts", name="ray")
+    commands = next(iter(ray)).load().__globals__["cli"].commands
+    assert set(re.findall(r"^(?:RAY_\w+=\w+ )?ray ([a-z-]+)", code, flags=re.MULTILINE)) - set(commands) == set()
+
+
+def test_the_manifests_on_the_page_on_clusters_fit_together():
+    launcher, job = (yaml.safe_load(each) for each in blocks("docs/cluster.md", "yaml"))
+    assert launcher["head_node_type"] in launcher["available_node_types"]
+    cluster = job["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+        pod = group["template"]["spec"]
+        mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
+        assert mounted == {volume["name"] for volume in pod["volumes"]}

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import psutil
 
@@ -135,7 +136,7 @@ class Killer(Trick):
 '''
 
 
-def test_a_lost_worker_costs_one_trial_and_is_recorded(tmp_path, make_study):
+def test_a_trial_that_kills_its_worker_is_tried_again_and_then_recorded(tmp_path, make_study):
     (tmp_path / "own_tricks" / "killer.py").write_text(WORKER_KILLER)
     make_study(**STUDY | {"tricks": ["killer"], "search": {"trials": 5, "workers": 1}})
     run = Run(tmp_path, tmp_path / "study.yaml")
@@ -143,9 +144,29 @@ def test_a_lost_worker_costs_one_trial_and_is_recorded(tmp_path, make_study):
     assert (code, err) == (0, "")
     recorded = rows(run.store)
     assert len(recorded) == 2  # the space has two recipes: with the trick and without
-    assert "the worker was lost" in recorded[1][2]
+    assert "lost 3 times: (1) the worker was lost" in recorded[1][2]
     assert "died" in recorded[1][2]  # Ray's own words
     assert "failed" in out
+
+
+def test_the_death_of_ray_s_own_server_ends_the_run_and_loses_nothing(tmp_path, make_study):
+    make_study(**STUDY | {"search": {"trials": 5, "workers": 2}})
+    first = Run(tmp_path, tmp_path / "study.yaml")
+    first.wait_for(1)
+    family = psutil.Process(first.process.pid).children(recursive=True)
+    (raylet,) = [process for process in family if Path(process.cmdline()[0]).name == "raylet"]
+    raylet.kill()
+    code, _, err = first.end(timeout=90)
+    assert code not in (0, None), err
+    kept = rows(first.store)
+    assert kept
+    last = Run(tmp_path, tmp_path / "study.yaml")
+    code, _, err = last.end(timeout=240)
+    assert (code, err) == (0, "")
+    final = rows(last.store)
+    assert set(kept) <= set(final)
+    assert [trial for trial, _, _ in final] == list(range(5))
+    assert {'"status": "finished"' in record for _, _, record in final} == {True}
 
 
 def test_a_worker_that_cannot_go_on_ends_the_run(tmp_path, make_study):

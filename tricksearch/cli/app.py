@@ -51,7 +51,7 @@ def run(
     ] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.", show_default="as many as fit")] = None,
     address: Annotated[
-        str | None, typer.Option(help="A Ray cluster; its nodes see the study under the same paths.")
+        str | None, typer.Option(help="A Ray cluster of which this machine is a node; see docs/cluster.md.")
     ] = None,
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, without Ray.")

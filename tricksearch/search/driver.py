@@ -11,6 +11,7 @@ from tricksearch.contract import InputError, NotApplicable, Registry, discover, 
 from tricksearch.search.folder import held_folder, open_study
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
+from tricksearch.search.preemption import closing_on_sigterm
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.cache import Cache
@@ -58,15 +59,20 @@ def run_study(
             if changes:
                 observer.changed(changes, loop.outside(records))
             try:
-                if loop.left and local:
-                    _run_here(loop)
-                elif loop.left:
-                    if not address:
-                        # Keeps Ray's servers on the loopback address, on Linux too; Ray reads it when imported.
-                        os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-                    from tricksearch.search.ray_runner import run_on_ray
+                with closing_on_sigterm(loop):
+                    if loop.left and local:
+                        _run_here(loop)
+                    elif loop.left:
+                        if not address:
+                            # Keeps Ray's servers on the loopback address, on Linux too; Ray reads it when imported.
+                            os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+                        else:
+                            from tricksearch.search.cluster import use_token
 
-                    run_on_ray(loop, workers or study.search.workers, address)
+                            use_token()
+                        from tricksearch.search.ray_runner import run_on_ray
+
+                        run_on_ray(loop, workers or study.search.workers, address)
             except KeyboardInterrupt:
                 _write(folder, study, store)
                 raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from collections.abc import Sequence
@@ -11,14 +12,18 @@ from typing import Any, Protocol
 
 from tricksearch.contract import InputError, Registry
 from tricksearch.search.proposer import Proposer
+from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space import Space
 from tricksearch.search.stopping import Stopping
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.bounds import Bound, baseline_of, resolved
+from tricksearch.trial.cache import Cache
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import STOPPED, Record
 from tricksearch.trial.rungs import Progress, Report
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -45,20 +50,25 @@ def run_job(job: Job, report: Report = lambda progress: None) -> list[Record]:
 
     `report` hears of the trial's rungs, and may raise Stopped.
     """
-    from tricksearch.trial.run import run_trial
-
     try:
         os.chdir(job.directory)
     except OSError as error:
         raise InputError(
             f"the folder where the study was started is not on the node '{socket.gethostname()}': {error}",
-            remedy="give every node the study's folder, data and plugins under the same paths",
+            remedy="start the command again in a folder that is there",
         ) from error
+    return run_cached(job, Cache(Path(job.cache)), report)
+
+
+def run_cached(job: Job, cache: Cache, report: Report = lambda progress: None) -> list[Record]:
+    """Run one trial and its variants here, with the stages that this cache knows."""
+    from tricksearch.trial.run import run_trial
+
     recipe = Recipe.model_validate(job.recipe)
     return run_trial(
         recipe,
         job.seed,
-        cache=Path(job.cache),
+        cache=cache,
         variants=[recipe.model_copy(update={"tricks": tricks}) for tricks in job.variants],
         bounds=[Bound(**each) for each in job.bounds],
         number=job.trial,
@@ -83,7 +93,7 @@ class Loop:
 
     def __init__(self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer) -> None:
         self.study, self._store, self._observer = study, store, observer
-        self._cache = cache_folder(study, folder)
+        self.cache = cache_folder(study, folder)
         records = store.records()
         self._baseline = baseline_of(records)
         self._space = Space.of(study, registry)
@@ -94,39 +104,65 @@ class Loop:
         # What a trial told that was then lost is left out: its number may go to another recipe.
         told = [each for each in store.reports() if each[0] in trials]
         self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, told)
+        self._retries = Retries()
+        self._closed = False
+        self.storing = False  # a record is on its way to the disk just now
         self.exhausted = False  # every recipe of the space has been tried
 
     @property
     def left(self) -> int:
-        """Trials that may still be handed out."""
-        return 0 if self.exhausted else max(0, self.study.search.trials - self.done - len(self._open))
+        """New trials that may still be handed out."""
+        if self.exhausted or self._closed:
+            return 0
+        return max(0, self.study.search.trials - self.done - len(self._open) - len(self._retries))
+
+    @property
+    def running(self) -> int:
+        """Trials that are handed out."""
+        return len(self._open)
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing is handed out any more, and nothing will be: one that runs may yet be lost and run again."""
+        return not self._open and (self._closed or (self.left == 0 and not len(self._retries)))
+
+    def close(self) -> None:
+        """Hand out nothing more; what runs may still finish. What is not stored, the next run of the study does."""
+        self._closed = True
 
     def outside(self, records: Sequence[Record]) -> int:
         """How many of these records are of no recipe of the space: they are kept, and not told to the sampler."""
         return sum(self._space.parameters(record.tricks) is None for record in records if record.phase != "baseline")
 
     def next(self) -> Job | None:
-        """The next trial, or None where the budget or the space is used up."""
+        """The next trial, or None where there is none: now, or, when the loop is `over`, ever."""
+        if self._closed or self._retries.holds(self._open):
+            return None
+        job = self._retries.next() or self._new()
+        if job is not None:
+            self._retries.started(job.trial, self._open)
+            self._open[job.trial] = job
+            self._observer.started(job)
+        return job
+
+    def _new(self) -> Job | None:
         if self.left == 0:
             return None
         proposal = self._proposer.propose()
         if proposal is None:
             self.exhausted = True
             return None
-        job = Job(
+        return Job(
             trial=proposal.trial,
             phase=proposal.phase,
             seed=self.study.search.seed,
             recipe=proposal.recipe.model_dump(mode="json"),
             variants=list(proposal.variants),
             bounds=[vars(bound) for bound in self._bounds()],
-            cache=str(self._cache),
+            cache=str(self.cache),
             directory=str(Path.cwd()),
             rungs=list(self._stopping.rungs),
         )
-        self._open[job.trial] = job
-        self._observer.started(job)
-        return job
 
     def report(self, trial: int, progress: Progress) -> Record | None:
         """Store what a trial tells at a rung. Returns None if it goes on, else its record as a stopped trial.
@@ -138,9 +174,20 @@ class Loop:
         return None if reason is None else replace(progress.record, reason=reason)
 
     def finish(self, records: Sequence[Record]) -> None:
-        """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again."""
-        self._store.add(records)
+        """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again.
+
+        A trial that ran out of memory beside others is not stored yet: it runs once more, alone.
+        """
         job = self._open.pop(records[0].trial, None)
+        memory = any(record.status == OUT_OF_MEMORY for record in records)
+        if job is not None and memory and self._retries.out_of_memory(job):
+            log.warning("trial %d ran out of memory beside others: it runs again, alone", job.trial)
+            return
+        self.storing = True
+        try:
+            self._store.add(records)
+        finally:
+            self.storing = False
         if job is not None and records[0].status == STOPPED:
             self._proposer.release(job.variants)  # they were not tried, and with another latency may well be ahead
         self.done += 1
@@ -150,12 +197,22 @@ class Loop:
         self._observer.recorded(records)
 
     def lost(self, job: Job, status: str, reason: str) -> None:
-        """Record a trial whose worker did not live to report it; its variants may be proposed again."""
+        """Hand a trial out again whose worker did not live to report it, or record it where that was done often.
+
+        The variants of one that is recorded so may be proposed again.
+        """
+        self._open.pop(job.trial, None)
+        if self._closed:
+            return
+        recorded = self._retries.lost(job, status, reason)
+        if recorded is None:
+            log.warning("trial %d runs again: %s", job.trial, reason)
+            return
         self._proposer.release(job.variants)
+        self.exhausted = self.exhausted and not job.variants
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
-        self.finish(
-            [Record(trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=recipe)]
-        )
+        lost = Record(trial=job.trial, phase=job.phase, status=status, reason=recorded, seed=job.seed, recipe=recipe)
+        self.finish([lost])
 
     def _bounds(self) -> list[Bound]:
         return resolved(self.study.constraints, [self._baseline] if self._baseline else [])

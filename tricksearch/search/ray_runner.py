@@ -10,7 +10,8 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -35,29 +36,37 @@ from ray import tune
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
+from tricksearch.search.cluster import Luggage
 from tricksearch.search.scheduler import RungScheduler
 from tricksearch.search.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
+UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
+LOOK_EVERY = 1.0  # seconds between two looks at what the cluster's nodes are
+JOINING = 60.0  # seconds that a cluster's first nodes get to join
 
 
 class LoopSearcher(Searcher):
-    """Ray Tune's view of the loop."""
+    """Ray Tune's view of the loop; `room` says how many trials may run at a time."""
 
-    def __init__(self, loop: Loop) -> None:
+    def __init__(self, loop: Loop, room: Callable[[], int]) -> None:
         super().__init__(metric=None, mode=None)
-        self._loop = loop
+        self._loop, self._room = loop, room
         self._jobs: dict[str, Job] = {}
         self.error: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
-        """The next job, or FINISHED."""
+        """The next job, None where there is none just now, or FINISHED."""
         with self._kept():
-            job = None if self.error else self._loop.next()
+            job = self._loop.next() if self.error is None and self._loop.running < self._room() else None
             if job is not None:
                 self._jobs[trial_id] = job
                 return {"job": job.to_json()}
-        return str(Searcher.FINISHED)
+        return None if self.error is None and not self._loop.over else str(Searcher.FINISHED)
+
+    def set_max_concurrency(self, max_concurrent: int) -> bool:
+        """Tell Tune to leave counting to this searcher."""
+        return True
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what the trial reported, or that its worker was lost."""
@@ -80,7 +89,7 @@ class LoopSearcher(Searcher):
         return False
 
     def lost(self, trial_id: str, reason: str) -> None:
-        """Store that a trial's worker was lost."""
+        """Tell the loop that a trial's worker was lost."""
         job = self._jobs.pop(trial_id, None)
         if job is not None:
             memory = "OutOfMemory" in reason or "memory usage threshold" in reason
@@ -159,20 +168,20 @@ def run_on_ray(
 ) -> None:
     """Run the loop's trials. Raises InputError where no cluster answers at `address` or no worker can be placed."""
     threads = loop.study.train.threads
-    with (
-        _ray(address, threads, workers),
-        tempfile.TemporaryDirectory(prefix="tricksearch-ray-") as scratch,
-    ):
-        gpus = _gpus_of_a_trial(loop.study.train.device)
-        workers = min(workers or sys.maxsize, _fitting(threads, gpus))
-        searcher = LoopSearcher(loop)
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tricksearch-ray-"))
+        luggage = Luggage(loop, Path(scratch)) if address else None
+        stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
+        if luggage:
+            luggage.open()
+        searcher = LoopSearcher(loop, _room(threads, _gpus_of_a_trial(loop.study.train.device), workers, address))
         tuner = tune.Tuner(
-            tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
+            tune.with_resources(worker, {"cpu": threads, "gpu": _gpus_of_a_trial(loop.study.train.device)}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=RungScheduler(searcher.stops),
-                num_samples=max(1, loop.left),
-                max_concurrent_trials=workers,
+                num_samples=-1,  # the searcher ends it: a trial that lost its worker is one more to Tune
+                max_concurrent_trials=UNLIMITED,
                 reuse_actors=True,
                 trial_dirname_creator=lambda trial: trial.trial_id,
             ),
@@ -199,13 +208,45 @@ def _gpus_of_a_trial(device: str) -> int:
     return int(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1))
 
 
-def _fitting(threads: int, gpus: int) -> int:
-    """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fit = sum(
+def _room(threads: int, gpus: int, workers: int | None, address: str | None) -> Callable[[], int]:
+    """How many trials may run at a time, as a function to ask again: nodes of a cluster come and go.
+
+    Raises InputError where no trial fits and it is not known that more nodes are to come.
+    """
+    if address and workers:
+        return lambda: workers  # those that do not fit wait, and an autoscaler sees them wait
+    end = time.monotonic() + JOINING
+    while address and not _fits(_nodes(), threads, gpus) and time.monotonic() < end:
+        time.sleep(0.2)
+    fitting = min(workers or sys.maxsize, _fitting(threads, gpus))
+    if not address:
+        return lambda: fitting
+    looked = time.monotonic()
+
+    def room() -> int:
+        nonlocal fitting, looked
+        if time.monotonic() - looked > LOOK_EVERY:
+            fitting, looked = max(1, _fits(_nodes(), threads, gpus)), time.monotonic()
+        return fitting
+
+    return room
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(nodes: list[dict[str, float]], threads: int, gpus: int) -> int:
+    return sum(
         min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) // gpus if gpus else sys.maxsize)
         for node in nodes
     )
+
+
+def _fitting(threads: int, gpus: int) -> int:
+    """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
+    nodes = _nodes()
+    fit = _fits(nodes, threads, gpus)
     if fit < 1:
         have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise InputError(
@@ -216,7 +257,7 @@ def _fitting(threads: int, gpus: int) -> int:
 
 
 @contextlib.contextmanager
-def _ray(address: str | None, threads: int, workers: int | None) -> Iterator[None]:
+def _ray(address: str | None, threads: int, workers: int | None, runtime_env: dict[str, Any] | None) -> Iterator[None]:
     options: dict[str, Any] = {
         "log_to_driver": False,
         "logging_level": logging.ERROR,
@@ -229,7 +270,7 @@ def _ray(address: str | None, threads: int, workers: int | None) -> Iterator[Non
                 place="--address",
                 remedy="give host:port, or auto on a node",
             )
-        options["address"] = address
+        options |= {"address": address, "runtime_env": runtime_env}
     else:
         # More workers than cores are the user's wish; Ray is told of as many CPUs as they need.
         cpus = max(usable_cores(), (workers or 1) * threads)

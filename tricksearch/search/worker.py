@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 from ray import tune
@@ -11,6 +12,7 @@ from tricksearch.contract import InputError
 from tricksearch.search.handover import Handover
 from tricksearch.search.loop import Job, run_job
 from tricksearch.search.scheduler import PROGRESS
+from tricksearch.search.travel import DEPOT
 from tricksearch.trial.record import Record
 from tricksearch.trial.rungs import Progress, Report
 
@@ -51,7 +53,12 @@ class TrialWorker(tune.Trainable):
 
     def run(self, job: Job) -> list[Record]:
         """The trial itself."""
-        return run_job(job, self._report)
+        depot = os.environ.get(DEPOT)
+        if depot is None:
+            return run_job(job, self._report)
+        from tricksearch.search.node import run_on_node
+
+        return run_on_node(job, depot, self._report)
 
     def cleanup(self) -> None:
         """Called by Ray before the process ends."""

@@ -35,12 +35,13 @@ ABANDONED = 3600.0  # seconds after which a folder that was being written belong
 
 @dataclass(frozen=True)
 class Entry:
-    """What a stage left: `meta`, plain JSON, and files in `folder`."""
+    """What a stage left: `meta`, plain JSON, and files in `folder`, each with its SHA-256."""
 
     stage: str
     key: str
     folder: Path
     meta: Mapping[str, Any]
+    files: Mapping[str, str]
 
     def file(self, name: str) -> Path:
         """The path of one of its files."""
@@ -89,7 +90,7 @@ class Cache:
             for name, check in body["files"].items():
                 if _file_digest(folder / name) != check:
                     raise ValueError(f"its file {name} was changed")
-            meta = body["meta"]
+            meta, files = body["meta"], body["files"]
         except FileNotFoundError:
             if not folder.exists():
                 return None
@@ -102,7 +103,7 @@ class Cache:
             return None
         with contextlib.suppress(OSError):  # a folder that may only be read can still be read
             os.utime(folder / _ENTRY)
-        return Entry(stage, key, folder, meta)
+        return Entry(stage, key, folder, meta, files)
 
     def put(self, stage: str, key: str, meta: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> Entry:
         """Store an entry; one that another process stored meanwhile is kept in its place. Raises OSError."""
@@ -126,7 +127,7 @@ class Cache:
                     raise
         finally:
             shutil.rmtree(new, ignore_errors=True)
-        return Entry(stage, key, target, json.loads(json.dumps(dict(meta))))
+        return Entry(stage, key, target, json.loads(json.dumps(dict(meta))), checks)
 
     @contextlib.contextmanager
     def building(self, stage: str, key: str, machine: Machine) -> Iterator[None]:

@@ -36,7 +36,7 @@ def run_trial(
     recipe: Recipe,
     seed: int,
     *,
-    cache: Path,
+    cache: Path | Cache,
     variants: Sequence[Recipe] = (),
     bounds: Sequence[Bound] = (),
     number: int = 0,
@@ -50,7 +50,7 @@ def run_trial(
 
     Whatever befalls one becomes its record's status and reason; only an interrupt passes through. Variants of a
     training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
-    `cache` is the folder of what is known already; `note` hears which stage begins; errors of the kinds in `reraise`
+    `cache` is what is known already, or its folder; `note` hears which stage begins; errors of the kinds in `reraise`
     come out as they were raised. After the epochs in `rungs`, counted from 1, `report` hears how far the trial's
     training has come, and may end it by raising Stopped; of a net that is known already it hears nothing. Raises
     InputError where no trial of this study could run here: its data, its plugins or its cache are not there, or the
@@ -62,9 +62,10 @@ def run_trial(
     try:
         with machine.shared():
             registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
-            Cache(cache).check()
-            with Cache(cache).in_use():
-                shop = Shop(registry, data, Cache(cache), machine, _runner(data), note)
+            known = cache if isinstance(cache, Cache) else Cache(cache)
+            known.check()
+            with known.in_use():
+                shop = Shop(registry, data, known, machine, _runner(data), note)
                 for variant, each in enumerate((recipe, *variants)):
                     form = _Form(each, seed, number, variant, phase if variant == 0 else "search")
                     record, training_failed = _record(
@@ -203,6 +204,12 @@ def cached_data(settings: DataSettings, progress: Note | None = None) -> DataSet
         _loaded.clear()  # one at a time: a data set may be most of the memory
         _loaded[settings] = load_data(settings, progress)
     return _loaded[settings]
+
+
+def keep_data(settings: DataSettings, data: DataSet) -> None:
+    """Give the trials of this process a data set that `load_data` would not find here."""
+    _loaded.clear()
+    _loaded[settings] = data
 
 
 @functools.cache

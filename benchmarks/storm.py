@@ -1,0 +1,232 @@
+"""A fault storm: random kill -9 of driver, worker or node during a study of short real trials on a Ray cluster.
+
+A head without CPUs, two nodes with one CPU each, and `tricksearch run --address`, started again with the same
+command after each of its deaths; a node that was killed is started again. Run with
+    python -m benchmarks storm [--trials 200] [--kills 50] [--seed 0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import random
+import secrets
+import shutil
+import socket
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+
+from benchmarks.common import Row, hardware_line, print_rows
+
+NODES = 2
+LIMIT = 690.0  # seconds, after which the storm gives up and says how far it came
+STUDY = """\
+data: {{name: digits, train_images: 60, validation_images: 60}}
+net: {{widths: [8], blocks: 1}}
+train: {{epochs: 1, batch_size: 20}}
+latency: {{blocks: 3, block_seconds: 0.005}}
+tricks: {{label_smoothing: , focal: , mixup: , cutmix: }}
+variants: none
+search: {{trials: {trials}, startup: 20, sampler: random}}
+"""
+
+
+class Storm:
+    """The cluster, the driver, and what befalls them."""
+
+    def __init__(self, folder: Path, trials: int) -> None:
+        self._folder, self._trials = folder, trials
+        self._mark = secrets.token_hex(8)
+        self.store = folder / "run" / "store.db"
+        (folder / "storm.yaml").write_text(STUDY.format(trials=trials))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        self._environment = kept | {
+            "HOME": str(folder),
+            "STORM": self._mark,
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(16),
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
+            "RAY_health_check_initial_delay_ms": "0",
+            "RAY_health_check_period_ms": "500",
+            "RAY_health_check_timeout_ms": "10000",
+            "RAY_health_check_failure_threshold": "2",
+            "RAY_memory_usage_threshold": "1.0",
+        }
+        self.head = self._start_node(
+            "head", "--head", f"--port={self._address.rpartition(':')[2]}", "--num-cpus=0",
+            "--include-dashboard=false", f"--temp-dir={folder / 'ray'}",
+        )  # fmt: skip
+        self.nodes = [self._add_node(number) for number in range(NODES)]
+        self.driver = self._start_driver()
+        self.drivers = 1
+
+    def done(self) -> int:
+        """Trials in the store."""
+        with (
+            contextlib.suppress(sqlite3.OperationalError),
+            contextlib.closing(sqlite3.connect(f"file:{self.store}?mode=ro", uri=True, timeout=10)) as connection,
+        ):
+            return int(connection.execute("select count(*) from records").fetchone()[0])
+        return 0
+
+    def kill(self, what: str, chance: random.Random) -> bool:
+        """SIGKILL to a driver, a worker or a node, which is started again; False where there is none just now."""
+        if what == "driver":
+            self.driver.kill()
+            self.driver.wait()
+        elif what == "node":
+            number = chance.randrange(NODES)
+            kill(family(self.nodes[number].pid))
+            self.nodes[number].wait()
+            self.nodes[number] = self._add_node(number)
+        else:
+            workers = [each for node in self.nodes for each in family(node.pid) if "Trial" in title(each)]
+            if not workers:
+                return False
+            kill([chance.choice(workers)])
+        return True
+
+    def go_on(self) -> int | None:
+        """Start the driver again where it was killed; its exit code where it ended by itself."""
+        code = self.driver.poll()
+        if code is None or code >= 0:
+            return code
+        self.driver = self._start_driver()
+        self.drivers += 1
+        return None
+
+    def end(self) -> None:
+        """Kill everything that is left."""
+        processes = [each for one in (self.driver, self.head, *self.nodes) for each in family(one.pid)]
+        kill(processes)
+        for process in psutil.process_iter():  # Ray's agents outlive the raylet that they watch
+            with contextlib.suppress(psutil.Error):
+                if process.environ().get("STORM") == self._mark:
+                    process.kill()
+
+    def _add_node(self, number: int) -> subprocess.Popen[bytes]:
+        return self._start_node(str(number), f"--address={self._address}", "--num-cpus=1")
+
+    def _start_node(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
+        ray = str(Path(sys.executable).with_name("ray"))
+        common = ("--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats")
+        own = {"TRICKSEARCH_NODE_CACHE": str(self._folder / f"kept-{name}")}
+        return self._popen([ray, "start", "--block", *common, *arguments], own, f"node-{name}.log")
+
+    def _start_driver(self) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", "storm.yaml"]
+        return self._popen([*command, "--out", "run", "--address", self._address, "--quiet"], {}, "driver.log")
+
+    def _popen(self, command: list[str], more: dict[str, str], log: str) -> subprocess.Popen[bytes]:
+        with (self._folder / log).open("ab") as sink:
+            return subprocess.Popen(
+                command,
+                cwd=self._folder,
+                env=self._environment | more,
+                stdin=subprocess.DEVNULL,
+                stdout=sink,
+                stderr=sink,
+                start_new_session=True,
+            )
+
+
+def family(pid: int) -> list[psutil.Process]:
+    """A process and all its descendants, none where it is gone."""
+    with contextlib.suppress(psutil.NoSuchProcess):
+        root = psutil.Process(pid)
+        return [root, *root.children(recursive=True)]
+    return []
+
+
+def title(process: psutil.Process) -> str:
+    """Its command line; Ray's workers write there what they run."""
+    with contextlib.suppress(psutil.Error):
+        return " ".join(process.cmdline())
+    return ""
+
+
+def kill(processes: list[psutil.Process]) -> None:
+    """SIGKILL to each, the eldest first, and wait until they are gone."""
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    psutil.wait_procs(processes, timeout=10)
+
+
+def main(arguments: list[str]) -> list[Row]:
+    """Run the storm and count what is in the store in the end."""
+    parser = argparse.ArgumentParser(prog="storm", description=__doc__)
+    parser.add_argument("--trials", type=int, default=200)
+    parser.add_argument("--kills", type=int, default=50)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--keep", action="store_true", help="leave the folder with its logs")
+    asked = parser.parse_args(arguments)
+    print(hardware_line())
+    folder = Path(tempfile.mkdtemp(prefix="tss-", dir="/tmp"))  # short: Ray's sockets lie below it
+    storm = Storm(folder, asked.trials)
+    start = time.monotonic()
+    try:
+        killed, code = _rage(storm, asked.trials, asked.kills, random.Random(asked.seed), start + LIMIT)
+        seconds = time.monotonic() - start
+        rows = _rows(storm, asked.trials, killed, code, seconds)
+    finally:
+        storm.end()
+        if asked.keep:
+            print(f"logs: {folder}")
+        else:
+            shutil.rmtree(folder, ignore_errors=True)
+    print_rows(f"Fault storm: {asked.kills} kill -9 during {asked.trials} trials", rows)
+    return rows
+
+
+def _rage(storm: Storm, trials: int, kills: int, chance: random.Random, end: float) -> tuple[Counter[str], int | None]:
+    """Kill at moments that are spread over the study; ends when the driver has ended by itself, or at `end`."""
+    # At so many stored trials, and then at any moment of the next second.
+    moments = sorted(chance.uniform(0, trials - 1) for _ in range(kills))
+    killed: Counter[str] = Counter()
+    code = None
+    while code is None and time.monotonic() < end:
+        time.sleep(0.1)
+        if moments and storm.done() >= moments[0]:
+            time.sleep(chance.uniform(0, 1))
+            what = chance.choice(("driver", "worker", "node"))
+            if storm.driver.poll() is None and storm.kill(what, chance):
+                moments.pop(0)
+                killed[what] += 1
+                print(f"{storm.done()} trials stored: {what} killed", flush=True)
+        code = storm.go_on()
+    return killed, code
+
+
+def _rows(storm: Storm, trials: int, killed: Counter[str], code: int | None, seconds: float) -> list[Row]:
+    with contextlib.closing(sqlite3.connect(storm.store)) as connection:
+        numbers = [row[0] for row in connection.execute("select trial from records")]
+        status = Counter(row[0] for row in connection.execute("select status from records"))
+        recipes = [row[0] for row in connection.execute("select recipe_key from records")]
+    n = ", ".join(f"{count} x {what}" for what, count in sorted(killed.items()))
+    twice = len(numbers) - len(set(numbers)) + len(recipes) - len(set(recipes))
+    return [
+        Row("trials finished", str(status["finished"]), target=str(trials), n=n),
+        Row("trials lost", str(trials - status["finished"]), target="0"),
+        Row("trials stored twice", str(twice), target="0"),
+        Row("driver's last exit code", str(code), target="0"),
+        Row("driver started", f"{storm.drivers} times"),
+        Row("seconds", f"{seconds:.0f}", target=f"at most {LIMIT:.0f}"),
+    ]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
