@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.common import Row, hardware_line, print_rows
 
-NAMES = ("samplers", "engine_cost", "demo", "stopwatch", "variants", "runtimes", "real_data")
+NAMES = ("samplers", "engine_cost", "demo", "epochs_saved", "stopwatch", "variants", "runtimes", "real_data")
 
 
 def main(arguments: list[str]) -> None:

@@ -41,11 +41,11 @@ class OptunaSearch:
     def __init__(self, table: Table, sampler: optuna.samplers.BaseSampler) -> None:
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._table = table
-        self._study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
+        self.study = optuna.create_study(directions=["minimize", "minimize"], sampler=sampler)
 
     def ask(self) -> Indices:
         """Draw all parameters."""
-        self._trial = self._study.ask()
+        self._trial = self.study.ask()
         return tuple(self._draw(each.name, each.size, each.ordered) for each in self._table.parameters)
 
     def _draw(self, name: str, size: int, ordered: bool) -> int:
@@ -55,7 +55,7 @@ class OptunaSearch:
 
     def tell(self, costs: Costs) -> None:
         """Tell the study."""
-        self._study.tell(self._trial, list(costs))
+        self.study.tell(self._trial, list(costs))
 
 
 def run_search(search: Search, table: Table, budget: int) -> Trace:
