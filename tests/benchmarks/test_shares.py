@@ -51,6 +51,7 @@ def test_the_share_is_that_of_what_was_evaluated() -> None:
     # Bounded by (10, 10), (5, 5) dominates 25 and (2, 8) and (8, 2) 6 more each.
     costs = [(9, 9)] * 21 + [(8, 2), (5, 5), (2, 8)]
     assert table(costs).volume == 37
+    assert table(costs).at((2, 2, 1)) == (8, 2)  # C order: the last index changes first
     grid = Grid(0)
     grid._left = [(0, 0, 0), (2, 3, 1), (2, 3, 0), (2, 3, 0)]
     assert run_search(grid, table(costs), 4).shares == pytest.approx([25 / 37, 25 / 37, 31 / 37, 31 / 37], abs=1e-9)
