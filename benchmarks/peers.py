@@ -82,7 +82,7 @@ class SyneTuneEvolution:
         from syne_tune.optimizer.schedulers.multiobjective import MultiObjectiveRegularizedEvolution
 
         def domain(each: Parameter) -> Any:
-            return randint(0, each.size - 1) if each.ordered else choice(list(range(each.size)))
+            return randint(0, each.size - 1) if each.ordered else choice([str(index) for index in range(each.size)])
 
         np.random.seed(seed)  # its random start draws from the global generator, whatever seed it is given
         self._names = [each.name for each in table.parameters]
@@ -102,14 +102,36 @@ class SyneTuneEvolution:
         self._told += 1
 
 
-def _ours(name: str) -> Callable[[Table, int], Search]:
-    def start(table: Table, seed: int) -> Search:
-        from tricksearch.search.samplers import make_sampler
+class OurSearch:
+    """One of tricksearch's own samplers, used as a study uses it: what was tried before is never tried again."""
 
-        sampler = make_sampler(name, seed=seed, startup=STARTUP, directions=["minimize", "minimize"])
-        return OptunaSearch(table, sampler)
+    def __init__(self, table: Table, seed: int, name: str) -> None:
+        from tricksearch.search import layout, samplers
 
-    return start
+        def domain(each: Parameter) -> optuna.distributions.BaseDistribution:
+            if each.ordered:
+                return optuna.distributions.IntDistribution(0, each.size - 1)
+            return optuna.distributions.CategoricalDistribution([str(index) for index in range(each.size)])
+
+        self._layout = layout.Layout(tuple(layout.Parameter(each.name, domain(each)) for each in table.parameters))
+        self._sampler = samplers.make_sampler(name, self._layout, (False, False), seed=seed, startup=STARTUP)
+        self._outcome = samplers.Outcome
+        self._seen: set[Any] = set()
+        self._number = 0
+
+    def ask(self) -> Indices:
+        """The first proposal that is new."""
+        self._number += 1  # a study's trial 0 is its baseline
+        self._setting = next(
+            setting for setting in self._sampler.ask(self._number) if self._layout.key(setting) not in self._seen
+        )
+        self._seen.add(self._layout.key(self._setting))
+        self._sampler.take(self._setting)
+        return tuple(int(value) for value in self._setting.values())
+
+    def tell(self, costs: Costs) -> None:
+        """Tell the sampler."""
+        self._sampler.tell(self._outcome(self._setting, costs))
 
 
 def _optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Callable[[Table, int], Search]:
@@ -122,8 +144,8 @@ def _optuna(make: Callable[[int], optuna.samplers.BaseSampler]) -> Callable[[Tab
 
 
 ARMS = {
-    "auto": Arm("tricksearch auto", _ours("auto")),
-    "local": Arm("tricksearch local", _ours("local")),
+    "auto": Arm("tricksearch auto", lambda table, seed: OurSearch(table, seed, "auto")),
+    "local": Arm("tricksearch local", lambda table, seed: OurSearch(table, seed, "local")),
     "random": Arm("random", Uniform),
     "random_x4": Arm("random, 4 x the evaluations", Uniform, times=4),
     "nsga2": Arm("Optuna NSGA-II, population 50", _optuna(lambda seed: optuna.samplers.NSGAIISampler(seed=seed))),

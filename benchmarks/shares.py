@@ -51,7 +51,8 @@ class OptunaSearch:
     def _draw(self, name: str, size: int, ordered: bool) -> int:
         if ordered:
             return self._trial.suggest_int(name, 0, size - 1)
-        return int(self._trial.suggest_categorical(name, list(range(size))))
+        # As text, so that nobody takes the options' numbers for an order.
+        return int(self._trial.suggest_categorical(name, [str(index) for index in range(size)]))
 
     def tell(self, costs: Costs) -> None:
         """Tell the study."""

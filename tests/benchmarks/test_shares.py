@@ -62,7 +62,7 @@ def test_an_optuna_sampler_is_told_the_costs_of_what_it_asked_for() -> None:
     search = OptunaSearch(made, optuna.samplers.TPESampler(seed=0))
     run_search(search, made, 20)
     for trial in search.study.trials:
-        indices = [trial.params[each.name] for each in made.parameters]
+        indices = [int(trial.params[each.name]) for each in made.parameters]
         assert tuple(trial.values) == made.at(indices)
     assert len({tuple(trial.params.values()) for trial in search.study.trials}) > 5
 

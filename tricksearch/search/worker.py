@@ -20,17 +20,17 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the job; Ray calls it when the process is new."""
-        self._job = config["job"]
+        self._job = Job(**json.loads(config["job"]))
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process."""
-        self._job = new_config["job"]
+        self._job = Job(**json.loads(new_config["job"]))
         return True
 
     def step(self) -> dict[str, Any]:
         """Run the whole trial."""
         try:
-            records = [record.to_json() for record in self.run(Job(**self._job))]
+            records = [record.to_json() for record in self.run(self._job)]
             return {"records": json.dumps(records), "done": True}
         except InputError as error:  # no trial can run here; the driver ends the run
             return {"problem": str(error), "done": True}
