@@ -167,4 +167,4 @@ ARMS = {
     ),
     "gp": Arm("Optuna GPSampler", _optuna(lambda seed: optuna.samplers.GPSampler(seed=seed))),
 }
-SLOW = ("gp",)  # only where --arms names them
+SLOW = ("gp", "nasbench201/imagenet")  # only where --arms or --tables names them: the rest takes ten minutes

@@ -10,12 +10,13 @@ method over all comparisons of a table. Needs the packages of the extra `bench`.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.util
 import multiprocessing
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import numpy as np
@@ -42,9 +43,10 @@ def main(arguments: list[str]) -> list[Row]:
     parser = argparse.ArgumentParser(
         prog="samplers", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    default = [name for name in ARMS if name not in SLOW]
-    parser.add_argument("--tables", nargs="+", choices=NAMES, default=NAMES, metavar="NAME", help=", ".join(NAMES))
-    parser.add_argument("--arms", nargs="+", choices=ARMS, default=default, metavar="NAME", help=", ".join(ARMS))
+    arms = [name for name in ARMS if name not in SLOW]
+    tables = [name for name in NAMES if name not in SLOW]
+    parser.add_argument("--tables", nargs="+", choices=NAMES, default=tables, metavar="NAME", help=", ".join(NAMES))
+    parser.add_argument("--arms", nargs="+", choices=ARMS, default=arms, metavar="NAME", help=", ".join(ARMS))
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--budget", type=int, default=BUDGETS[-1], help="evaluations of each run")
     asked = parser.parse_args(arguments)
@@ -52,18 +54,15 @@ def main(arguments: list[str]) -> list[Row]:
     for name in asked.tables:
         load_table(name)  # made here, once, and only read by the processes
     print(hardware_line(), flush=True)
-    # In this order the slowest tables' runs are not all left to the end.
     tasks = [
         (table, arm, seed, asked.budget) for table in asked.tables for arm in asked.arms for seed in range(asked.seeds)
     ]
-    # Set before the processes start: numpy's libraries read it when they are loaded.
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     budgets = [each for each in BUDGETS if each <= asked.budget] or [asked.budget]
     left = {table: len(asked.arms) * asked.seeds for table in asked.tables}
     shares: dict[str, dict[str, dict[int, dict[int, float]]]] = defaultdict(lambda: defaultdict(dict))
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     rows: list[Row] = []
-    with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
+    with _one_thread(), multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         for (table, arm, seed, _), found, milliseconds in pool.imap_unordered(_run, tasks):
             shares[table][arm][seed] = {each: found[each * ARMS[arm].times - 1] for each in budgets}
             times[table][arm].append(milliseconds)
@@ -71,6 +70,18 @@ def main(arguments: list[str]) -> list[Row]:
             if not left[table]:
                 rows += _show(table, _by_budget(shares[table], asked.arms, budgets), times[table], asked.seeds)
     return rows
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """For processes that start meanwhile: numpy's libraries read it when they are loaded."""
+    before = dict(os.environ)
+    os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(before)
 
 
 def _check_packages(arms: Sequence[str]) -> None:
@@ -118,6 +129,7 @@ def _show(table: str, shares: Shares, times: Mapping[str, Sequence[float]], seed
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 170)
     console.print(page, markup=False)
     console.print()
+    sys.stdout.flush()
     return _rows(table, shares, times, p, seeds) if OURS in shares else []
 
 
@@ -129,7 +141,7 @@ def _p(value: float | None) -> str:
 
 def p_values(shares: Shares, budgets: Sequence[int]) -> dict[tuple[str, int], float]:
     """Wilcoxon's signed-rank test of ours against each other arm at each budget, adjusted by Holm's method."""
-    from scipy.stats import wilcoxon
+    from scipy.stats import wilcoxon  # type: ignore[import-untyped]
 
     raw = {}
     for arm in shares:
