@@ -106,7 +106,7 @@ def _variation(latency: Array) -> str:
 
 
 def _tau(latency: Array) -> str:
-    from scipy.stats import kendalltau  # type: ignore[import-untyped]
+    from scipy.stats import kendalltau
 
     return f"{kendalltau(latency[0], latency[1]).statistic:.3f}"
 

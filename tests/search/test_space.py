@@ -1,7 +1,6 @@
 """The space: a recipe drawn from it is one that can run, and its parameters lead back to it."""
 
-import random
-
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -64,29 +63,14 @@ def study_of(uses):
     return Study(name="tests", tricks={name: TrickUse(**use) for name, use in uses.items()})
 
 
-class Draw:
-    """Draws at random, or replays the parameters that it is given; remembers both."""
+def drawn(space, seed):
+    """A setting of the space, at random."""
+    layout = space.layout()
+    return layout.setting(layout.random(1, np.random.default_rng(seed))[0])
 
-    def __init__(self, seed=0, replay=None):
-        self.random, self.replay, self.drawn = random.Random(seed), replay, {}
 
-    def _give(self, name, value):
-        assert name not in self.drawn, f"{name} is drawn twice"
-        self.drawn[name] = value if self.replay is None else self.replay[name]
-        return self.drawn[name]
-
-    def float(self, name, low, high, log):
-        assert low < high
-        assert low > 0 or not log
-        return self._give(name, self.random.choice([low, high, self.random.uniform(low, high)]))
-
-    def int(self, name, low, high, log):
-        return self._give(name, self.random.randint(low, high))
-
-    def categorical(self, name, options):
-        assert len(options) > 1
-        assert all(option is None or isinstance(option, str | int | float | bool) for option in options)
-        return self._give(name, self.random.choice(options))
+def recipe_of(space, seed):
+    return space.tricks_of(drawn(space, seed))
 
 
 def test_tricks_of_one_claim_become_one_choice(registry):
@@ -111,8 +95,8 @@ uses = st.fixed_dictionaries(
 def test_what_is_drawn_can_run_and_leads_back_to_itself(registry, uses, seed):
     study = study_of({name: {"use": use, **({} if use == "never" else FULL[name])} for name, use in uses.items()})
     space = Space.of(study, registry)
-    draw = Draw(seed)
-    tricks = space.draw(draw)
+    setting = drawn(space, seed)
+    tricks = space.tricks_of(setting)
 
     assert [name for name in tricks if uses[name] == "never"] == []
     assert {name for name, use in uses.items() if use == "always"} <= set(tricks)
@@ -127,8 +111,8 @@ def test_what_is_drawn_can_run_and_leads_back_to_itself(registry, uses, seed):
     Recipe(tricks=tricks).build_tricks(registry)  # the engine takes it
 
     parameters = space.parameters(tricks)
-    assert set(parameters) == set(draw.drawn)
-    assert space.draw(Draw(replay=parameters)) == tricks
+    assert set(parameters) == set(setting)
+    assert space.tricks_of(parameters) == tricks
 
 
 @given(seed=st.integers(0, 2**32))
@@ -139,9 +123,10 @@ def test_a_narrowed_or_fixed_field_stays_there(registry, seed):
         "anneal": {"use": "always", "peak": 0.123456},
         "teach": {"use": "always", "teacher": RECIPE},
     }
-    draw = Draw(seed)
-    tricks = Space.of(study_of(narrowed), registry).draw(draw)
-    assert set(draw.drawn) == {"blend.alpha", "squeeze.bias"}  # the rest has one value, which is not drawn
+    space = Space.of(study_of(narrowed), registry)
+    setting = drawn(space, seed)
+    tricks = space.tricks_of(setting)
+    assert set(setting) == {"blend.alpha", "squeeze.bias"}  # the rest has one value, which is not drawn
     assert 0.33333333 <= tricks["blend"]["alpha"] <= 0.33334
     assert tricks["squeeze"]["reduction"] == 16
     assert tricks["anneal"]["peak"] == 0.123456
@@ -151,7 +136,7 @@ def test_a_narrowed_or_fixed_field_stays_there(registry, seed):
 def test_a_forced_trick_leaves_its_rivals_no_room(registry):
     space = Space.of(study_of(FULL | {"patch": {"use": "always", "size": 2}}), registry)
     assert "tests.mix" not in space.switches()
-    assert all(set(space.draw(Draw(seed))) & {"blend", "cover", "patch"} == {"patch"} for seed in range(20))
+    assert all(set(recipe_of(space, seed)) & {"blend", "cover", "patch"} == {"patch"} for seed in range(20))
 
 
 ON = {"patch": {"size": 2}, "squeeze": {"reduction": 8, "bias": True}}
@@ -183,7 +168,7 @@ def test_a_recipe_from_elsewhere_fits_or_does_not(registry, tricks, fits):
 def test_the_size_counts_the_distinct_recipes(registry):
     discrete = {name: FULL[name] for name in ("patch", "cover", "squeeze", "plain")}
     space = Space.of(study_of(discrete | {"teach": {"use": "always", "teacher": ["", RECIPE]}}), registry)
-    seen = {Recipe(tricks=space.draw(Draw(seed))).key for seed in range(5000)}
+    seen = {Recipe(tricks=recipe_of(space, seed)).key for seed in range(5000)}
     assert space.size() == len(seen) == (1 + 4 + 1) * (1 + 3 * 2) * 2 * 2
     assert Space.of(study_of(FULL), registry).size() is None
     assert Space.of(study_of({"plain": {"use": "always"}}), registry).size() == 1
@@ -222,7 +207,15 @@ LATER = {
     "half": ("deploy", 'claims = "p"'),
     "slow": ("deploy", 'claims = "p"; branches = False'),
     "engine": ("runtime", "streams: Annotated[int, Int(1, 4)] = 2"),
+    "round": (
+        "deploy",
+        'mode: Annotated[str, Choice("once", "live")] = "once"; '
+        'way: Annotated[str, Choice("min", "max", "mean", when={"mode": "once"})] = "min"; '
+        'bits: Annotated[int, Int(4, 8, when={"mode": "once"})] = 6; '
+        "shift: Annotated[bool, Choice(False, True)] = False",
+    ),
 }
+ROUND = {"round": {"mode": ["once", "live"], "way": ["min", "max", "mean"], "bits": [4, 8], "shift": [False, True]}}
 
 
 @pytest.fixture(scope="module")
@@ -281,11 +274,51 @@ def test_all_variants_take_each_choice(later):
     assert len(found) == (1 + 3 + 1 + 1) * 2 - 1
 
 
+def test_what_is_not_heeded_is_neither_drawn_nor_varied(later):
+    space = Space.of(study_of({name: {"use": "always", **use} for name, use in ROUND.items()}), later)
+    seen = set()
+    for seed in range(900):
+        setting = drawn(space, seed)
+        tricks = space.tricks_of(setting)
+        mode, way, bits, shift = tricks["round"].values()
+        heeded = {"round.way", "round.bits"} if mode == "once" else set()
+        assert set(setting) == {"round.mode", "round.shift"} | heeded
+        assert (way, bits) == ("min", 6) or mode == "once"
+        assert space.parameters(tricks) == setting
+        seen.add((mode, way, bits, shift))
+    assert space.size() == len(seen) == (1 + 3 * 5) * 2
+
+
+def test_all_variants_vary_only_what_is_heeded(later):
+    space = Space.of(study_of({"round": {"use": "search"} | ROUND["round"]}), later)
+    found = [tuple(each["round"].values()) for each in space.variants({}, "all")]
+    every = [("once", way, 6, shift) for way in ("min", "max", "mean") for shift in (False, True)]
+    assert sorted(found) == sorted([*every, ("live", "min", 6, False), ("live", "min", 6, True)])
+
+
+def test_a_record_from_before_a_condition_is_still_read(later):
+    space = Space.of(study_of({name: {"use": "always", **use} for name, use in ROUND.items()}), later)
+    assert space.parameters({"round": {"mode": "live", "way": "mean", "bits": 8, "shift": True}}) == {
+        "round.mode": "live",
+        "round.shift": True,
+    }
+    assert space.parameters({"round": {"mode": "once", "way": "none", "bits": 8, "shift": True}}) is None
+
+
+def test_a_condition_on_what_a_study_has_fixed(later):
+    fixed = {"use": "always", "mode": "live", "way": ["max", "mean"], "bits": [7, 8], "shift": True}
+    space = Space.of(study_of({"round": fixed}), later)
+    assert space.size() == 1
+    assert drawn(space, 0) == {}
+    assert space.tricks_of({}) == {"round": {"mode": "live", "way": "max", "bits": 7, "shift": True}}
+    assert Space.of(study_of({"round": fixed | {"mode": "once"}}), later).size() == 2 * 2
+
+
 @pytest.mark.parametrize("how", ["all", "search", "none"])
 @given(seed=st.integers(0, 2**32))
 def test_variants_are_other_recipes_of_the_space_that_train_the_same(later, how, seed):
     space = space_of_later(later, small={"kind": ["a", "c"]}, engine={"streams": [3, 3], "use": "always"})
-    here = space.draw(Draw(seed))
+    here = recipe_of(space, seed)
     found = space.variants(here, how)
     assert bool(found) == (how != "none")
     assert here not in found

@@ -1,15 +1,17 @@
 from __future__ import annotations
 
+import itertools
 import math
 import time
 from fractions import Fraction
+from statistics import NormalDist
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.verdicts.front import front, hypervolume, knee
+from tricksearch.verdicts.front import front, hypervolume, knee, membership
 
 Points = list[tuple[float, ...]]
 
@@ -137,6 +139,28 @@ def test_hypervolume_counts_the_dominated_unit_squares(
     assert Fraction(hypervolume(points, maximize, reference)) == len(squares)
 
 
-def test_hypervolume_of_more_objectives_is_refused() -> None:
-    with pytest.raises(ValueError, match="not of 3"):
-        hypervolume([(1, 2, 3)], (True, True, True), (0, 0, 0))
+@given(st.data(), st.integers(1, 4))
+def test_hypervolume_counts_the_unit_cubes_of_any_number_of_objectives(data: st.DataObject, dims: int) -> None:
+    points = data.draw(st.lists(st.tuples(*[st.integers(0, 4)] * dims), max_size=8))
+    cubes = {cube for point in points for cube in itertools.product(*(range(each, 4) for each in point))}
+    assert hypervolume(points, [False] * dims, [4] * dims) == len(cubes)
+
+
+@given(_clouds(2))
+def test_without_an_error_membership_is_the_front(cloud: tuple[Points, list[bool]]) -> None:
+    points, maximize = cloud
+    shares = membership(points, [(0.0, 0.0)] * len(points), maximize, draws=3)
+    assert shares == [float(at in front(points, maximize)) for at in range(len(points))]
+
+
+def test_a_point_that_may_be_better_is_on_the_front_now_and_then() -> None:
+    means, errors = [(90.0, 1.0), (89.9, 1.0), (80.0, 1.0), (70.0, 0.5)], [(0.2, 0.0)] * 4
+    best, rival, worse, fast = membership(means, errors, (True, False), draws=4000)
+    assert best + rival == pytest.approx(1.0)
+    assert rival == pytest.approx(NormalDist().cdf(-0.1 / (0.2 * 2**0.5)), abs=0.03)
+    assert (worse, fast) == (0.0, 1.0)
+
+
+def test_a_negative_error_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least 0"):
+        membership([(1.0, 2.0)], [(0.1, -0.1)], (True, False))

@@ -2,48 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeAlias
+from typing import Any
 
-from tricksearch.contract import (
-    Choice,
-    Domain,
-    DomainError,
-    Float,
-    InputError,
-    Int,
-    Json,
-    Net,
-    Registry,
-    defaults,
-    domains,
-    source_file,
-    stages,
-)
+from optuna.distributions import CategoricalDistribution
+
+from tricksearch.contract import Choice, InputError, Json, Registry, defaults, domains, source_file, stages
+from tricksearch.search.fields import Field, Option, coded, same
+from tricksearch.search.layout import Layout, Parameter, Setting
 from tricksearch.search.study import Study
 
 OFF, ON = "off", "on"
-DIGITS = 4  # significant digits of a real number that was drawn: a recipe is read by people
-
-Option: TypeAlias = str | int | float | bool | None
-Real: TypeAlias = float  # `Suggest` has methods of the types' own names
-Whole: TypeAlias = int
-
-
-class Suggest(Protocol):
-    """Whatever draws one value of a named parameter: a sampler, a random generator, stored values."""
-
-    def float(self, name: str, low: Real, high: Real, log: bool) -> Real:
-        """A real number in [low, high]."""
-
-    def int(self, name: str, low: Whole, high: Whole, log: bool) -> Whole:
-        """A whole number in [low, high]."""
-
-    def categorical(self, name: str, options: Sequence[Option]) -> Option:
-        """One of the options."""
 
 
 @dataclass(frozen=True)
@@ -55,78 +26,12 @@ class _Switch:
 
 
 @dataclass(frozen=True)
-class _Field:
-    """One hyperparameter: its parameter's name, and its domain or, without one, its only value."""
-
-    name: str
-    domain: Domain | None
-    value: Json = None
-
-    @classmethod
-    def of(cls, name: str, domain: Domain, given: Json) -> _Field:
-        """The field as the study resolved it: a list is what may be drawn, anything else is the value."""
-        if not isinstance(given, list):
-            return cls(name, None, given)
-        narrowed = domain.narrow(given)
-        if isinstance(narrowed, Float | Int) and narrowed.low == narrowed.high:
-            return cls(name, None, narrowed.low)
-        if isinstance(narrowed, Choice | Net) and len(narrowed.options) == 1:
-            return cls(name, None, narrowed.options[0])
-        return cls(name, narrowed)
-
-    def draw(self, suggest: Suggest) -> Json:
-        """A value of the domain."""
-        domain = self.domain
-        if isinstance(domain, Float):
-            drawn = suggest.float(self.name, domain.low, domain.high, domain.log)
-            return min(max(_rounded(drawn), domain.low), domain.high)
-        if isinstance(domain, Int):
-            return suggest.int(self.name, domain.low, domain.high, domain.log)
-        if isinstance(domain, Choice | Net):
-            coded = [_coded(option) for option in domain.options]
-            drawn_option = suggest.categorical(self.name, coded)
-            return domain.options[_position(drawn_option, coded)]
-        return self.value
-
-    def parameter(self, value: Json) -> dict[str, Option] | None:
-        """The parameters whose drawing gives the value, or None where the field cannot have it."""
-        if self.domain is None:
-            return {} if _same(value, self.value) else None
-        try:
-            checked = self.domain.check(value)
-        except DomainError:
-            return None
-        return {self.name: _coded(checked) if isinstance(self.domain, Choice | Net) else checked}
-
-    def recommended(self, default: Json) -> Json:
-        """The trick's own default, or what of the domain is nearest to it."""
-        domain = self.domain
-        if domain is None:
-            return self.value
-        if isinstance(domain, Float | Int):
-            return domain.check(min(max(default, domain.low), domain.high))
-        try:
-            return domain.check(default)
-        except DomainError:
-            return domain.options[0] if isinstance(domain, Choice | Net) else default
-
-    @property
-    def size(self) -> int | None:
-        """The number of values; None where there is a continuum."""
-        if isinstance(self.domain, Float):
-            return None
-        if isinstance(self.domain, Int):
-            return self.domain.high - self.domain.low + 1
-        return len(self.domain.options) if isinstance(self.domain, Choice | Net) else 1
-
-
-@dataclass(frozen=True)
 class Space:
     """What a study searches. Build it with `Space.of`."""
 
     forced: tuple[str, ...]
     _switches: tuple[_Switch, ...]
-    _fields: Mapping[str, tuple[tuple[str, _Field], ...]]  # trick -> its hyperparameters, in their order
+    _fields: Mapping[str, tuple[tuple[str, Field], ...]]  # trick -> its hyperparameters, in their order
     _defaults: Mapping[str, Mapping[str, Json]]
     _stages: Mapping[str, tuple[str, ...]]
     _branching: frozenset[str]  # tricks that `variants: search` puts on by itself
@@ -141,7 +46,7 @@ class Space:
         )
         fields = {
             name: tuple(
-                (field, _Field.of(f"{name}.{field}", domain, study.tricks[name].fields[field]))
+                (field, Field.of(f"{name}.{field}", domain, study.tricks[name].fields[field]))
                 for field, domain in domains(registry[name]).items()
             )
             for name in (*forced, *free)
@@ -157,14 +62,27 @@ class Space:
         _refuse_shared_names(space, registry)
         return space
 
-    def draw(self, suggest: Suggest) -> dict[str, dict[str, Json]]:
-        """The tricks of one recipe, by name, each with every value. No two of them claim one tag."""
+    def tricks_of(self, setting: Setting) -> dict[str, dict[str, Json]]:
+        """The tricks that a setting of the layout stands for, by name, each with every value.
+
+        No two of them claim one tag.
+        """
         on = list(self.forced)
         for switch in self._switches:
-            trick = switch.tricks[str(suggest.categorical(switch.name, list(switch.tricks)))]
+            trick = switch.tricks[str(setting[switch.name])]
             if trick is not None:
                 on.append(trick)
-        return {name: {field: each.draw(suggest) for field, each in self._fields[name]} for name in sorted(on)}
+        return {name: self._values(name, setting) for name in sorted(on)}
+
+    def _values(self, name: str, setting: Setting) -> dict[str, Json]:
+        values: dict[str, Json] = {}
+        for field, each in self._fields[name]:
+            values[field] = each.read(setting) if each.heeded(values) else self._idle(name, field, each)
+        return values
+
+    def _idle(self, name: str, field: str, each: Field) -> Json:
+        """The value of a field that is not heeded, always one: recipes that differ in it alone would be one recipe."""
+        return each.recommended(self._defaults[name][field])
 
     def parameters(self, tricks: Mapping[str, Mapping[str, Json]]) -> dict[str, Any] | None:
         """The parameters whose drawing gives these tricks, or None where they do not fit this space."""
@@ -182,11 +100,31 @@ class Space:
             if set(values) != {field for field, _ in self._fields[name]}:
                 return None
             for field, each in self._fields[name]:
+                if not each.heeded(values):
+                    continue  # whatever it holds, as in the records of an earlier version
                 parameter = each.parameter(values[field])
                 if parameter is None:
                     return None
                 found |= parameter
         return found
+
+    def layout(self) -> Layout:
+        """The parameters that a sampler sets: the switches, and behind them each trick's hyperparameters."""
+        found = [Parameter(switch.name, CategoricalDistribution(list(switch.tricks))) for switch in self._switches]
+        needs: dict[str, tuple[tuple[str, Option], ...]] = dict.fromkeys(self.forced, ())
+        for switch in self._switches:
+            needs |= {name: ((switch.name, option),) for option, name in switch.tricks.items() if name is not None}
+        for name, fields in sorted(self._fields.items()):
+            known = dict(fields)
+            for _, each in fields:
+                fixed = {other: known[other].value for other in each.when if known[other].domain is None}
+                if each.domain is None or not all(same(each.when[other], value) for other, value in fixed.items()):
+                    continue
+                decided = tuple(
+                    (known[other].name, coded(value)) for other, value in each.when.items() if other not in fixed
+                )
+                found.append(Parameter(each.name, each.distribution(), needs[name] + decided))
+        return Layout(tuple(found))
 
     def variants(self, tricks: Mapping[str, Mapping[str, Json]], how: str) -> list[dict[str, dict[str, Json]]]:
         """What else can be made of the net that these tricks train, without training: other recipes of this space.
@@ -232,9 +170,13 @@ class Space:
         """The values, and with each other combination of the choices among them."""
         found = [dict(values)]
         for field, each in self._fields[name]:
-            if isinstance(each.domain, Choice):
-                found = [{**one, field: option} for one in found for option in each.domain.options]
+            found = [{**one, field: option} for one in found for option in self._options(name, field, each, one)]
         return found
+
+    def _options(self, name: str, field: str, each: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
+        if not each.heeded(values):
+            return (self._idle(name, field, each),)
+        return each.domain.options if isinstance(each.domain, Choice) else (values[field],)
 
     def switches(self) -> dict[str, list[str]]:
         """The top-level categoricals: "off" and "on", or "off" and the tricks of one claim."""
@@ -242,14 +184,28 @@ class Space:
 
     def size(self) -> int | None:
         """The number of distinct recipes, or None where a real number is searched."""
-        sizes = {name: [each.size for _, each in fields] for name, fields in self._fields.items()}
-        if any(size is None for each in sizes.values() for size in each):
+        if any(each.size is None for fields in self._fields.values() for _, each in fields):
             return None
-        of = {name: math.prod(size for size in each if size is not None) for name, each in sizes.items()}
+        of = {name: self._count(name) for name in self._fields}
         forced = math.prod(of[name] for name in self.forced)
         return forced * math.prod(
             sum(1 if name is None else of[name] for name in switch.tricks.values()) for switch in self._switches
         )
+
+    def _count(self, name: str) -> int:
+        """The number of distinct values of a trick whose fields are all finite."""
+        deciding = {other for _, each in self._fields[name] for other in each.when}
+        found: list[tuple[dict[str, Json], int]] = [({}, 1)]  # values of those that decide, and how many of the others
+        for field, each in self._fields[name]:
+            if field in deciding:
+                found = [
+                    ({**values, field: option}, count)
+                    for values, count in found
+                    for option in self._options(name, field, each, {**values, field: each.value})
+                ]
+            else:
+                found = [(values, count * ((each.size or 1) if each.heeded(values) else 1)) for values, count in found]
+        return sum(count for _, count in found)
 
 
 def _switches(free: Sequence[str], registry: Registry) -> list[_Switch]:
@@ -281,22 +237,3 @@ def _refuse_shared_names(space: Space, registry: Registry) -> None:
                 remedy="rename the claim",
             )
         seen.add(name)
-
-
-def _rounded(number: float) -> float:
-    return float(f"{number:.{DIGITS}g}")
-
-
-def _coded(option: Json) -> Option:
-    """An option as samplers store it: a mapping or a list becomes its JSON."""
-    if option is None or isinstance(option, str | int | float | bool):
-        return option
-    return json.dumps(option, sort_keys=True)
-
-
-def _same(one: Json, other: Json) -> bool:
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
-
-
-def _position(drawn: Option, coded: Sequence[Option]) -> int:
-    return next(index for index, option in enumerate(coded) if _same(drawn, option))

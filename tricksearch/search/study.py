@@ -34,9 +34,10 @@ class SearchSettings(Settings):
 
     trials: int = Field(40, ge=1, le=1_000_000, description="trials in all, the baseline among them")
     workers: int | None = Field(None, ge=1, le=4096, description="trials at a time; null: what the machine holds")
-    sampler: Literal["auto", "tpe", "random", "nsga2"] = "auto"
+    sampler: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid", "local"] = "auto"
     startup: int = Field(12, ge=0, description="recipes drawn at random before the sampler learns from records")
     seed: int = Field(0, ge=0, lt=2**32)
+    first: tuple[dict[str, dict[str, Any]], ...] = Field((), description="recipes' tricks to try before all others")
 
 
 def _folder_name(name: str) -> str:

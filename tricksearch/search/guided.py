@@ -1,0 +1,185 @@
+"""Guided Pareto local search, the default sampler: neighbours of the front, ranked by a model of every measure.
+
+Candidates are changes of front members, crossings of two of them, and some random settings. For each measure, and for
+each constraint, a Gaussian process says what to expect of a candidate; the one whose expected gain of dominated
+hypervolume is largest, times its chance to keep the constraints, is tried next. The gain is taken by random
+scalarization (Zhang and Golovin 2020, arXiv 2006.04655), which serves any number of objectives alike. Values are
+modelled by their normal scores, so that a net that fell apart does not drown the differences between good ones. Now
+and then a neighbour is drawn blindly, because a model that is wrong would never find out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from scipy.stats import norm, rankdata
+
+from tricksearch.search.layout import Layout, Rows, Setting
+from tricksearch.search.samplers import LocalSearch, Outcome
+from tricksearch.search.surrogate import GaussianProcess
+
+BLIND = 0.15  # the share of trials that the model does not choose
+NEIGHBOURS, FARTHER, CROSSED, ANYWHERE = 256, 64, 64, 32  # candidates of each kind
+KNOWN = 300  # outcomes that the model holds at most: the front, the start, and the latest
+BEYOND = 0.5  # the reference point lies so far behind the front's worst values, as a share of the front's range
+DIRECTIONS, SAMPLES = 32, 16
+FIT_AGAIN = 1.15  # the model is fitted again when it knows so many times as many outcomes
+
+
+class GuidedSearch(LocalSearch):
+    """Pareto local search with a model. See the module's docstring."""
+
+    def __init__(self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int) -> None:
+        super().__init__(layout, maximize, seed, startup)
+        self._models: dict[str, GaussianProcess] = {}
+        self._fitted: dict[str, int] = {}
+
+    def propose(self, number: int, random: np.random.Generator) -> Iterator[Setting]:
+        """Candidates by their expected gain; blind neighbours once in a while, and as long as there is no front."""
+        members = self.best()
+        if not members or random.random() < BLIND:
+            yield from self._settings(self.neighbours(random))
+            return
+        known = self._known(members)
+        candidates = self._candidates(members, random)
+        gain = self._gain(known, members, candidates, random)
+        yield from self._settings(candidates[np.argsort(-gain, kind="stable")])
+
+    def _known(self, members: Sequence[Outcome]) -> list[Outcome]:
+        """The outcomes that the model is built on."""
+        if len(self.told) <= KNOWN:
+            return self.told
+        chosen = {id(each) for each in (*members[: KNOWN // 2], *self.told[: KNOWN // 6])}
+        for each in reversed(self.told):
+            if len(chosen) == KNOWN:
+                break
+            chosen.add(id(each))
+        return [each for each in self.told if id(each) in chosen]
+
+    def _candidates(self, members: Sequence[Outcome], random: np.random.Generator) -> Rows:
+        """Rows (m, d), none of them twice and none that was told or is being tried."""
+        parents = np.array([self.layout.row(each.setting) for each in members])
+
+        def drawn(n: int) -> Rows:
+            return np.asarray(parents[random.integers(0, len(parents), n)])
+
+        mask = random.random((CROSSED, len(self.layout))) < 0.5
+        rows = np.concatenate(
+            [
+                self.layout.changed(drawn(NEIGHBOURS), 1, random),
+                self.layout.changed(drawn(FARTHER // 2), 2, random),
+                self.layout.changed(drawn(FARTHER // 2), 3, random),
+                self.layout.settled(np.where(mask, drawn(CROSSED), drawn(CROSSED)), random),
+                self.layout.random(ANYWHERE, random),
+            ]
+        )
+        tried = [self.layout.row(each.setting) for each in self.told] + [
+            self.layout.row(each) for each in self.pending.values()
+        ]
+        seen = {_mark(row) for row in tried}
+        fresh = {mark: at for at, row in reversed(list(enumerate(rows))) if (mark := _mark(row)) not in seen}
+        return rows[sorted(fresh.values())] if fresh else rows[:1]
+
+    def _gain(
+        self, known: Sequence[Outcome], members: Sequence[Outcome], candidates: Rows, random: np.random.Generator
+    ) -> Rows:
+        """The expected gain of each candidate, (m,), up to a factor."""
+        pending = [self.layout.row(each) for each in self.pending.values()]
+        rows = np.array([self.layout.row(each.setting) for each in known] + pending)
+        between, towards = self.layout.distances(rows, rows), self.layout.distances(candidates, rows)
+        chance = np.ones(len(candidates))
+        for name, targets in self._limits(known).items():
+            mean, spread, _ = self._predicted(name, targets, between, towards)
+            chance *= norm.cdf(-mean / spread)
+        measured = [at for at, each in enumerate(known) if each.values is not None]
+        scores = np.full((len(known), len(self.maximize)), np.nan)
+        scores[measured] = self._scores([known[at] for at in measured])
+        inside = {id(each) for each in members if each.feasible}
+        front = [at for at, each in enumerate(known) if id(each) in inside]
+        means, spreads, believed = [], [], []
+        for objective in range(len(self.maximize)):
+            mean, spread, guess = self._predicted(f"value {objective}", scores[:, objective], between, towards)
+            means.append(mean)
+            spreads.append(spread)
+            believed.append(guess)
+        if not front:
+            return chance
+        noise = random.standard_normal((SAMPLES, len(candidates), len(self.maximize)))
+        samples = np.stack(means, axis=1) + np.stack(spreads, axis=1) * noise
+        reached = np.concatenate([scores[front], np.stack(believed, axis=1)])
+        return _hypervolume_gain(samples, reached, _reference(scores[front]), random) * chance
+
+    def _scores(self, outcomes: Sequence[Outcome]) -> Rows:
+        """The normal scores of the costs, (n, k), each study's among themselves."""
+        costs, studies = self.costs(outcomes), np.array([each.study for each in outcomes])
+        found = np.empty_like(costs)
+        for study in set(studies.tolist()):
+            chosen = studies == study
+            found[chosen] = norm.ppf((rankdata(costs[chosen], axis=0) - 0.5) / int(chosen.sum()))
+        return found
+
+    def _limits(self, known: Sequence[Outcome]) -> dict[str, Rows]:
+        """For each constraint, and for failing, what is to stay below 0: (n,), NaN where it is not known."""
+        found: dict[str, Rows] = {}
+        for at in range(max(len(each.margins) for each in known)):
+            margins = np.array([each.margins[at] if at < len(each.margins) else None for each in known], dtype=float)
+            scale = np.nanmedian(np.abs(margins)) if np.isfinite(margins).any() else 0.0
+            if scale > 0 and (margins > 0).any():
+                found[f"limit {at}"] = np.clip(margins / scale, -3, 3)
+        failed = [each.values is None and all(not margin or margin <= 0 for margin in each.margins) for each in known]
+        if any(failed):
+            found["failure"] = np.where(failed, 1.0, -1.0)
+        return found
+
+    def _predicted(self, name: str, targets: Rows, between: Rows, towards: Rows) -> tuple[Rows, Rows, Rows]:
+        """Mean and deviation for the candidates, (m,) each, and what is believed of the pending ones.
+
+        What is being tried counts as if it had come out as expected, so that the next choice keeps away from it.
+        """
+        n = len(targets)
+        there = np.flatnonzero(~np.isnan(targets))
+        model = self._models.setdefault(name, GaussianProcess(len(self.layout)))
+        inner = between[:, there][:, :, there]
+        if len(there) >= FIT_AGAIN * self._fitted.get(name, 0) or len(there) == KNOWN:
+            if len(there) != self._fitted.get(name):
+                model.fit(inner, targets[there])
+            self._fitted[name] = len(there)
+        model.condition(inner, targets[there])
+        waiting = np.arange(n, between.shape[1])
+        believed = np.empty(0)
+        if len(waiting):
+            believed, _ = model.predict(between[:, waiting][:, :, there])
+            there = np.append(there, waiting)
+            model.condition(between[:, there][:, :, there], np.append(targets[there[there < n]], believed))
+        mean, spread = model.predict(towards[:, :, there])
+        return mean, spread, believed
+
+
+def _reference(scores: Rows) -> Rows:
+    worst, best = scores.max(axis=0), scores.min(axis=0)
+    return np.asarray(worst + BEYOND * np.maximum(worst - best, BEYOND))
+
+
+def _hypervolume_gain(samples: Rows, reached: Rows, reference: Rows, random: np.random.Generator) -> Rows:
+    """How much more than the points `reached` (n, k) the samples (s, m, k) dominate, their mean over s: (m,).
+
+    The hypervolume is, up to a constant, the mean over directions of the k-th power of how far the points reach into
+    each direction from the reference.
+    """
+    k = reached.shape[1]
+    directions = np.abs(random.standard_normal((DIRECTIONS, k)))
+    if k == 2:  # spread evenly
+        angles = (np.arange(DIRECTIONS) + random.random()) / DIRECTIONS * np.pi / 2
+        directions = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    directions = np.maximum(directions / np.linalg.norm(directions, axis=1, keepdims=True), 0.01)
+
+    def reach(points: Rows) -> Rows:
+        return np.asarray((np.maximum(0, reference - points)[..., None, :] / directions).min(axis=-1))
+
+    before = reach(reached).max(axis=0)
+    return np.asarray(np.maximum(0, reach(samples) ** k - before**k).mean(axis=(0, 2)))
+
+
+def _mark(row: Rows) -> bytes:
+    return np.round(np.nan_to_num(row, nan=-1.0), 9).tobytes()
