@@ -141,7 +141,7 @@ def _p(value: float | None) -> str:
 
 def p_values(shares: Shares, budgets: Sequence[int]) -> dict[tuple[str, int], float]:
     """Wilcoxon's signed-rank test of ours against each other arm at each budget, adjusted by Holm's method."""
-    from scipy.stats import wilcoxon  # type: ignore[import-untyped]
+    from scipy.stats import wilcoxon
 
     raw = {}
     for arm in shares:
