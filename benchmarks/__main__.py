@@ -7,7 +7,18 @@ import sys
 
 from benchmarks.common import Row, hardware_line, print_rows
 
-NAMES = ("engine_cost", "demo", "stopwatch", "variants", "runtimes", "stopping", "storm", "real_data")
+NAMES = (
+    "samplers",
+    "engine_cost",
+    "demo",
+    "epochs_saved",
+    "stopwatch",
+    "variants",
+    "runtimes",
+    "stopping",
+    "storm",
+    "real_data",
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -19,6 +19,8 @@ from ray.tune.search.optuna import OptunaSearch
 
 from benchmarks.common import give_result
 
+SLEEP = float(sys.argv[3]) if len(sys.argv) > 3 else 0.0  # seconds that a trial takes
+
 SPACE = {
     "schedule": tune.choice(["off", "cosine", "onecycle"]),
     "cosine.final": tune.uniform(0.0, 0.1),
@@ -52,6 +54,7 @@ SPACE = {
 
 def no_op() -> dict[str, float]:
     """What a trial would have measured, and when."""
+    time.sleep(SLEEP)
     return {"accuracy": random.uniform(90, 99), "latency_ms": random.uniform(0.1, 1.0), "at": time.time()}
 
 

@@ -61,7 +61,8 @@ class LoopSearcher(Searcher):
             job = self._loop.next() if self.error is None and self._loop.running < self._room() else None
             if job is not None:
                 self._jobs[trial_id] = job
-                return {"job": job.to_json()}
+                # As text: Tune keeps statistics of every number that it finds in a mapping, for every trial.
+                return {"job": json.dumps(job.to_json())}
         return None if self.error is None and not self._loop.over else str(Searcher.FINISHED)
 
     def set_max_concurrency(self, max_concurrent: int) -> bool:
@@ -152,6 +153,13 @@ class _Failures(tune.Callback):
         """Called when the searcher has heard that there was an error."""
         self._searcher.lost(trial.trial_id, _reason(trial))
 
+    def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
+        """Called when the searcher has heard: what Tune keeps of a trial to its end need not hold its records."""
+        trial.experiment_tag = ""
+        told = trial.run_metadata
+        for kept in (trial.config, trial.evaluated_params, told.last_result, told.metric_analysis, told.metric_n_steps):
+            kept.clear()
+
 
 def _reason(trial: Trial) -> str:
     """The end of the error that Ray wrote for the trial, in one line."""
@@ -190,6 +198,7 @@ def run_on_ray(
                 storage_path=scratch,
                 verbose=0,
                 callbacks=[_Failures(searcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a call more for each trial
                 stop=_StopOnError(searcher),
             ),
         )

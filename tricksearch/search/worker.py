@@ -26,19 +26,19 @@ class TrialWorker(tune.Trainable):
 
     def setup(self, config: dict[str, Any]) -> None:
         """Take the job; Ray calls it when the process is new."""
-        self._job = config["job"]
+        self._job = Job(**json.loads(config["job"]))
         self._handover = Handover()
         self._report: Report = lambda progress: None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process."""
         self._handover.stop()
-        self._job = new_config["job"]
+        self._job = Job(**json.loads(new_config["job"]))
         return True
 
     def step(self) -> dict[str, Any]:
         """Run the whole trial, or up to its next rung."""
-        job = Job(**self._job)
+        job = self._job
         try:
             made = self._handover.step(lambda report: self._heard(job, report)) if job.rungs else self.run(job)
             if isinstance(made, Progress):
