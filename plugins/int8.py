@@ -39,7 +39,7 @@ class Int8(Trick):
 
     mode: Annotated[str, Choice(*LAYERS)] = "static"  # ranges from the images below, or from each input as it comes
     per_channel: Annotated[bool, Choice(True, False)] = True  # a scale for each output channel of a weight
-    method: Annotated[str, Choice(*METHODS)] = "minmax"  # static: how the range of an activation is chosen
+    method: Annotated[str, Choice(*METHODS, when={"mode": "static"})] = "minmax"  # how an activation's range is chosen
     images: Annotated[int, Int(32, 512, search=False)] = 128  # training images to calibrate on
     reduce_range: Annotated[bool, Choice(False, True, search=False)] = False  # 7 bits, for x86 without VNNI
     guard: Annotated[float, Float(0.0, 1.0, search=False)] = 0.0  # nats that one layer may cost; 0: no guard

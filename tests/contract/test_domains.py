@@ -127,6 +127,20 @@ def test_a_choice_admits_its_options_alone_and_narrows_to_them(options, data):
         domain.narrow([*some, "absent"])
 
 
+@pytest.mark.parametrize(
+    ("domain", "values"),
+    [
+        (Float(0.0, 1.0, when={"mode": "x"}), [0.1, 0.2]),
+        (Int(0, 9, when={"mode": "x"}), [1, 2]),
+        (Choice("a", "b", when={"mode": "x"}), ["a"]),
+        (Net(when={"mode": "x"}), ["resnet18"]),
+    ],
+)
+def test_a_narrowed_domain_keeps_its_condition(domain, values):
+    assert domain.narrow(values).when == {"mode": "x"}
+    assert hash(domain) == hash(domain), "the annotation that holds it may be hashed"
+
+
 def test_an_empty_choice_is_refused():
     with pytest.raises(DomainError, match="at least one option"):
         Choice()

@@ -222,7 +222,15 @@ LATER = {
     "half": ("deploy", 'claims = "p"'),
     "slow": ("deploy", 'claims = "p"; branches = False'),
     "engine": ("runtime", "streams: Annotated[int, Int(1, 4)] = 2"),
+    "round": (
+        "deploy",
+        'mode: Annotated[str, Choice("once", "live")] = "once"; '
+        'way: Annotated[str, Choice("min", "max", "mean", when={"mode": "once"})] = "min"; '
+        'bits: Annotated[int, Int(4, 8, when={"mode": "once"})] = 6; '
+        "shift: Annotated[bool, Choice(False, True)] = False",
+    ),
 }
+ROUND = {"round": {"mode": ["once", "live"], "way": ["min", "max", "mean"], "bits": [4, 8], "shift": [False, True]}}
 
 
 @pytest.fixture(scope="module")
@@ -279,6 +287,47 @@ def test_all_variants_take_each_choice(later):
     found = space_of_later(later).variants({}, "all")
     assert {tricks["small"]["kind"] for tricks in found if "small" in tricks} == {"a", "b", "c"}
     assert len(found) == (1 + 3 + 1 + 1) * 2 - 1
+
+
+def test_what_is_not_heeded_is_neither_drawn_nor_varied(later):
+    space = Space.of(study_of({name: {"use": "always", **use} for name, use in ROUND.items()}), later)
+    seen = set()
+    for seed in range(900):
+        draw = Draw(seed)
+        tricks = space.draw(draw)
+        mode, way, bits, shift = tricks["round"].values()
+        heeded = {"round.way", "round.bits"} if mode == "once" else set()
+        assert set(draw.drawn) == {"round.mode", "round.shift"} | heeded
+        assert (way, bits) == ("min", 6) or mode == "once"
+        assert space.parameters(tricks) == draw.drawn
+        seen.add((mode, way, bits, shift))
+    assert space.size() == len(seen) == (1 + 3 * 5) * 2
+
+
+def test_all_variants_vary_only_what_is_heeded(later):
+    space = Space.of(study_of({"round": {"use": "search"} | ROUND["round"]}), later)
+    found = [tuple(each["round"].values()) for each in space.variants({}, "all")]
+    every = [("once", way, 6, shift) for way in ("min", "max", "mean") for shift in (False, True)]
+    assert sorted(found) == sorted([*every, ("live", "min", 6, False), ("live", "min", 6, True)])
+
+
+def test_a_record_from_before_a_condition_is_still_read(later):
+    space = Space.of(study_of({name: {"use": "always", **use} for name, use in ROUND.items()}), later)
+    assert space.parameters({"round": {"mode": "live", "way": "mean", "bits": 8, "shift": True}}) == {
+        "round.mode": "live",
+        "round.shift": True,
+    }
+    assert space.parameters({"round": {"mode": "once", "way": "none", "bits": 8, "shift": True}}) is None
+
+
+def test_a_condition_on_what_a_study_has_fixed(later):
+    fixed = {"use": "always", "mode": "live", "way": ["max", "mean"], "bits": [7, 8], "shift": True}
+    space = Space.of(study_of({"round": fixed}), later)
+    assert space.size() == 1
+    draw = Draw(0)
+    assert space.draw(draw) == {"round": {"mode": "live", "way": "max", "bits": 7, "shift": True}}
+    assert draw.drawn == {}
+    assert Space.of(study_of({"round": fixed | {"mode": "once"}}), later).size() == 2 * 2
 
 
 @pytest.mark.parametrize("how", ["all", "search", "none"])

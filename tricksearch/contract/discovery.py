@@ -20,7 +20,7 @@ from pathlib import Path
 from types import ModuleType
 
 from tricksearch.contract.card import card
-from tricksearch.contract.domains import DomainError
+from tricksearch.contract.domains import Choice, Domain, DomainError
 from tricksearch.contract.errors import InputError
 from tricksearch.contract.trick import STAGE_OF_HOOK, Trick, domains, hooks, trick_name
 
@@ -188,11 +188,23 @@ def broken_contract(trick: type[Trick]) -> str | None:
             return f"the default of '{field.name}' is outside its own domain: {error}"
     if not isinstance(inspect.getattr_static(trick, "unavailable"), classmethod | staticmethod):
         return "'unavailable' must be a @classmethod: it is asked before there is a trick"
-    return next(filter(None, (_wrong_call(trick, hook) for hook in hooks(trick))), None)
+    wrong_calls = (_wrong_call(trick, hook) for hook in hooks(trick))
+    return next(filter(None, (_wrong_condition(domain_of), *wrong_calls)), None)
 
 
 def _are_tags(given: object) -> bool:
     return isinstance(given, tuple) and all(isinstance(tag, str) for tag in given)
+
+
+def _wrong_condition(domain_of: Mapping[str, Domain]) -> str | None:
+    seen: dict[str, Domain] = {}
+    for name, domain in domain_of.items():
+        for other, value in domain.when.items():
+            decides = seen.get(other)
+            if not isinstance(decides, Choice) or decides.when or value not in decides.options:
+                return f"'{name}' hangs on '{other}', which must be an unconditional Choice before it with {value!r}"
+        seen[name] = domain
+    return None
 
 
 def _wrong_call(trick: type[Trick], hook: str) -> str | None:

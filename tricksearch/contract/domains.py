@@ -1,14 +1,16 @@
 """Domains: what the search may draw for one hyperparameter. They stand in the annotation of a trick's field.
 
 A domain holds every value that is *valid*; a study may narrow it, or fix one value of it. With
-`search=False` the field stays at its default unless a study narrows it itself.
+`search=False` the field stays at its default unless a study narrows it itself. With `when={"mode": "static"}` it is
+heeded only beside that value of an earlier field, an unconditional `Choice`; elsewhere it stays at its default.
 """
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 Json = Any  # a plain JSON value: what a recipe may hold and what crosses to a worker
@@ -21,6 +23,8 @@ class DomainError(ValueError):
 @dataclass(frozen=True)
 class Domain(ABC):
     """The values that one hyperparameter may take."""
+
+    when: Mapping[str, Json] = field(default_factory=dict, kw_only=True, hash=False)
 
     @abstractmethod
     def check(self, value: Json) -> Json:
@@ -133,11 +137,12 @@ class Choice(Domain):
     options: tuple[Json, ...]
     search: bool = True
 
-    def __init__(self, *options: Json, search: bool = True) -> None:
+    def __init__(self, *options: Json, search: bool = True, when: Mapping[str, Json] | None = None) -> None:
         if not options:
             raise DomainError("a choice needs at least one option")
         object.__setattr__(self, "options", options)
         object.__setattr__(self, "search", search)
+        object.__setattr__(self, "when", when or {})
 
     def check(self, value: Json) -> Json:
         for option in self.options:
@@ -152,7 +157,7 @@ class Choice(Domain):
         for option in map(self.check, values):
             if not any(_same(option, other) for other in kept):
                 kept.append(option)
-        return Choice(*kept)
+        return Choice(*kept, when=self.when)
 
     def describe(self) -> str:
         return ", ".join(str(option) for option in self.options)
@@ -182,7 +187,7 @@ class Net(Domain):
     def narrow(self, values: list[Json]) -> Domain:
         if not values:
             raise DomainError("a list of nets must not be empty")
-        return Net(tuple(self.check(value) for value in values))
+        return replace(self, options=tuple(self.check(value) for value in values))
 
     def describe(self) -> str:
         return ", ".join(str(option) for option in self.options) or "a net or a recipe"

@@ -60,19 +60,24 @@ class _Field:
 
     name: str
     domain: Domain | None
+    when: Mapping[str, Json]  # values of earlier fields without which it is not heeded
     value: Json = None
 
     @classmethod
     def of(cls, name: str, domain: Domain, given: Json) -> _Field:
         """The field as the study resolved it: a list is what may be drawn, anything else is the value."""
         if not isinstance(given, list):
-            return cls(name, None, given)
+            return cls(name, None, domain.when, given)
         narrowed = domain.narrow(given)
         if isinstance(narrowed, Float | Int) and narrowed.low == narrowed.high:
-            return cls(name, None, narrowed.low)
+            return cls(name, None, domain.when, narrowed.low)
         if isinstance(narrowed, Choice | Net) and len(narrowed.options) == 1:
-            return cls(name, None, narrowed.options[0])
-        return cls(name, narrowed)
+            return cls(name, None, domain.when, narrowed.options[0])
+        return cls(name, narrowed, domain.when)
+
+    def heeded(self, values: Mapping[str, Json]) -> bool:
+        """Whether the trick heeds it beside these values of its other fields."""
+        return all(_same(values[other], value) for other, value in self.when.items())
 
     def draw(self, suggest: Suggest) -> Json:
         """A value of the domain."""
@@ -164,7 +169,17 @@ class Space:
             trick = switch.tricks[str(suggest.categorical(switch.name, list(switch.tricks)))]
             if trick is not None:
                 on.append(trick)
-        return {name: {field: each.draw(suggest) for field, each in self._fields[name]} for name in sorted(on)}
+        return {name: self._drawn(name, suggest) for name in sorted(on)}
+
+    def _drawn(self, name: str, suggest: Suggest) -> dict[str, Json]:
+        values: dict[str, Json] = {}
+        for field, each in self._fields[name]:
+            values[field] = each.draw(suggest) if each.heeded(values) else self._idle(name, field, each)
+        return values
+
+    def _idle(self, name: str, field: str, each: _Field) -> Json:
+        """The value of a field that is not heeded, always one: recipes that differ in it alone would be one recipe."""
+        return each.recommended(self._defaults[name][field])
 
     def parameters(self, tricks: Mapping[str, Mapping[str, Json]]) -> dict[str, Any] | None:
         """The parameters whose drawing gives these tricks, or None where they do not fit this space."""
@@ -182,6 +197,8 @@ class Space:
             if set(values) != {field for field, _ in self._fields[name]}:
                 return None
             for field, each in self._fields[name]:
+                if not each.heeded(values):
+                    continue  # whatever it holds, as in the records of an earlier version
                 parameter = each.parameter(values[field])
                 if parameter is None:
                     return None
@@ -232,9 +249,13 @@ class Space:
         """The values, and with each other combination of the choices among them."""
         found = [dict(values)]
         for field, each in self._fields[name]:
-            if isinstance(each.domain, Choice):
-                found = [{**one, field: option} for one in found for option in each.domain.options]
+            found = [{**one, field: option} for one in found for option in self._options(name, field, each, one)]
         return found
+
+    def _options(self, name: str, field: str, each: _Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
+        if not each.heeded(values):
+            return (self._idle(name, field, each),)
+        return each.domain.options if isinstance(each.domain, Choice) else (values[field],)
 
     def switches(self) -> dict[str, list[str]]:
         """The top-level categoricals: "off" and "on", or "off" and the tricks of one claim."""
@@ -242,14 +263,28 @@ class Space:
 
     def size(self) -> int | None:
         """The number of distinct recipes, or None where a real number is searched."""
-        sizes = {name: [each.size for _, each in fields] for name, fields in self._fields.items()}
-        if any(size is None for each in sizes.values() for size in each):
+        if any(each.size is None for fields in self._fields.values() for _, each in fields):
             return None
-        of = {name: math.prod(size for size in each if size is not None) for name, each in sizes.items()}
+        of = {name: self._count(name) for name in self._fields}
         forced = math.prod(of[name] for name in self.forced)
         return forced * math.prod(
             sum(1 if name is None else of[name] for name in switch.tricks.values()) for switch in self._switches
         )
+
+    def _count(self, name: str) -> int:
+        """The number of distinct values of a trick whose fields are all finite."""
+        deciding = {other for _, each in self._fields[name] for other in each.when}
+        found: list[tuple[dict[str, Json], int]] = [({}, 1)]  # values of those that decide, and how many of the others
+        for field, each in self._fields[name]:
+            if field in deciding:
+                found = [
+                    ({**values, field: option}, count)
+                    for values, count in found
+                    for option in self._options(name, field, each, {**values, field: each.value})
+                ]
+            else:
+                found = [(values, count * ((each.size or 1) if each.heeded(values) else 1)) for values, count in found]
+        return sum(count for _, count in found)
 
 
 def _switches(free: Sequence[str], registry: Registry) -> list[_Switch]:
