@@ -80,7 +80,13 @@ def latency_key(
             "format": deployable.format,
             "precision": deployable.precision,
             "deploy": [_identity(trick, {}) for trick in making],
-            "runtime": [runtime.name, source_of(runtime), dict(runtime.options), runtime.threads],
+            "runtime": [
+                runtime.name,
+                source_of(runtime),
+                dict(runtime.options),
+                runtime.threads,
+                runtime.device,
+            ],
             "latency": recipe.latency.model_dump(mode="json"),
         },
     )
