@@ -7,7 +7,7 @@ import sys
 
 from benchmarks.common import Row, hardware_line, print_rows
 
-NAMES = ("engine_cost", "demo", "stopwatch", "variants", "runtimes", "real_data")
+NAMES = ("engine_cost", "demo", "stopwatch", "variants", "runtimes", "cuda", "real_data")
 
 
 def main(arguments: list[str]) -> None:
