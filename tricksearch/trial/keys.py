@@ -58,7 +58,8 @@ def stage_keys(
     )
     compress = _key("compress", {"on": train, "tricks": acting("compress")})
     deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **here})
-    score = _key("score", {"on": deploy, "tricks": acting("measure"), "data": data.digest("validation"), **here})
+    ran = {"tricks": acting("measure"), "data": data.digest("validation"), "gpus": hardware()["gpus"], **here}
+    score = _key("score", {"on": deploy, **ran})
     return Keys(train, compress, deploy, score)
 
 
