@@ -17,6 +17,7 @@ NAMES = (
     "runtimes",
     "stopping",
     "storm",
+    "cuda",
     "real_data",
 )
 

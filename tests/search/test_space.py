@@ -294,6 +294,9 @@ def test_all_variants_vary_only_what_is_heeded(later):
     found = [tuple(each["round"].values()) for each in space.variants({}, "all")]
     every = [("once", way, 6, shift) for way in ("min", "max", "mean") for shift in (False, True)]
     assert sorted(found) == sorted([*every, ("live", "min", 6, False), ("live", "min", 6, True)])
+    here = {"round": {"mode": "once", "way": "max", "bits": 4, "shift": True}}
+    live = [each["round"] for each in space.variants(here, "all") if each and each["round"]["mode"] == "live"]
+    assert [(each["way"], each["bits"]) for each in live] == [("min", 6)] * 2, "what was drawn means nothing there"
 
 
 def test_a_record_from_before_a_condition_is_still_read(later):

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 
 import pytest
@@ -146,6 +147,56 @@ def test_idle_gives_the_machine_up_and_takes_it_back(tmp_path):
         pass
     mine.close()
     other.close()
+
+
+def test_what_runs_on_a_gpu_is_done_before_a_stopwatch_begins(tmp_path, monkeypatch):
+    """Where there is no GPU, what would wait for one tells instead whether the stopwatch was kept out meanwhile."""
+    mine, other = Machine(tmp_path), Machine(tmp_path)
+    kept_out = []
+
+    def finish() -> None:
+        try:
+            machine.fcntl.flock(other._floor, machine.fcntl.LOCK_EX | machine.fcntl.LOCK_NB)
+        except BlockingIOError:
+            kept_out.append(True)
+        else:
+            machine.fcntl.flock(other._floor, machine.fcntl.LOCK_UN)
+            kept_out.append(False)
+
+    monkeypatch.setattr(machine, "_finish_kernels", finish)
+    with mine.shared():
+        for _ in range(3):
+            mine.step_aside()
+        assert kept_out == [], "unasked, it does not wait for its GPU at every batch"
+        with mine.alone():
+            assert kept_out == [True]
+        with mine.idle():
+            assert kept_out == [True] * 2
+    assert kept_out == [True] * 3
+    mine.close()
+    other.close()
+
+
+def test_the_gpus_that_were_used_are_waited_for(monkeypatch):
+    """Through a torch of the test's own: one that has used the second of three GPUs."""
+    waited = []
+
+    def synchronize(index: int) -> None:
+        waited.append(index)
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    cuda = types.SimpleNamespace(
+        is_initialized=lambda: True,
+        device_count=lambda: 3,
+        memory_reserved=lambda index: 2**20 * (index == 1),
+        synchronize=synchronize,
+    )
+    monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))
+    machine._finish_kernels()
+    assert waited == [1]
+    cuda.is_initialized = lambda: False
+    machine._finish_kernels()
+    assert waited == [1]
 
 
 def test_an_error_inside_gives_the_machine_back(tmp_path):

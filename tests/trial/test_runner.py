@@ -13,6 +13,7 @@ import numpy as np
 import onnx
 import psutil
 import pytest
+import torch
 from onnx import TensorProto, helper, numpy_helper
 
 from tricksearch.contract import Deployable, NotApplicable, Runtime, TrialError
@@ -182,6 +183,23 @@ def load_counting(path, threads, precision):
     return predict
 
 
+def load_on_device(path, threads, precision, wrong):
+    """4 ms from outside; 1 ms on a device, which is not there for the asking where it is the wrong one."""
+    import time
+
+    def predict(images):
+        time.sleep(0.004)
+        return images.reshape(len(images), -1)[:, :2]
+
+    def on_device(images):
+        if wrong:
+            raise ValueError(f"not for {len(images)} images")
+        return lambda: time.sleep(0.001)
+
+    predict.on_device = on_device
+    return predict
+
+
 def of(function, **options) -> Runtime:
     return Runtime("of the test", function, packages=(), options=options)
 
@@ -271,6 +289,26 @@ def test_timing_fills_its_batches_and_tells_every_measure(runner, tmp_path):
     assert timing.drift > 0
     assert timing.spread >= 0
     assert runner.logits(0, 2).shape == (2, 2)  # still loaded
+
+
+def test_times_on_a_device_come_back_too(runner, file):
+    runner.load(of(load_on_device, wrong=False), file, 1)
+    timing = runner.time(QUICK)
+    assert 1.0 <= timing.device_ms < 4.0 <= timing.median_ms
+    assert timing.note == ""
+    runner.load(of(load_on_device, wrong=True), file, 1)
+    timing = runner.time(QUICK)
+    assert timing.device_ms is None
+    assert timing.note == "no device times: ValueError: not for 1 images"
+    assert timing.median_ms >= 4.0
+
+
+def test_a_gpu_that_is_not_there_is_a_reason(runner, file):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    runner.load(Runtime("of the test", load_means, packages=(), device="cuda"), file, 1)
+    with pytest.raises(TrialError, match=r"the runtime cannot run the file: .*(CUDA|NVIDIA|cuda)"):
+        runner.time(QUICK)
 
 
 def test_memory_is_that_of_the_deployable_and_not_of_its_library(runner, file):

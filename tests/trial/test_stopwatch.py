@@ -270,3 +270,59 @@ def test_real_time():
     assert timing.throughput.keys() == {"1", "4"}
     assert timing.throughput["1"] == pytest.approx(1e3 / timing.median_ms)
     assert timing.throughput["4"] <= 4 / 0.005
+
+
+def on_two_clocks(prepare):
+    """A predictor that takes 4 ms from outside; `prepare` makes what takes its time on the device."""
+
+    def predict(images: np.ndarray) -> np.ndarray:
+        time.sleep(0.004)
+        return images
+
+    predict.on_device = prepare
+    return predict
+
+
+def test_a_device_is_timed_by_itself_beside_the_call_from_outside():
+    """The CPU stands in for a device: what the stopwatch asks of one is the same."""
+    prepared = []
+
+    def prepare(images: np.ndarray):
+        prepared.append(images.shape)
+        return lambda: time.sleep(0.001)
+
+    timing = time_latency(on_two_clocks(prepare), IMAGES, LatencySettings(batch=3, blocks=3, block_seconds=0.02))
+    assert prepared == [(3, 1, 8, 8)]
+    assert 1.0 <= timing.device_ms < 4.0 <= timing.median_ms
+    assert timing.device_ms <= timing.device_p95_ms
+    assert timing.note == ""
+
+
+def test_without_a_device_of_its_own_there_is_no_such_time(clock, reference):
+    timing = time_latency(clock.costs(lambda _: 2.0), IMAGES, settings())
+    assert (timing.device_ms, timing.device_p95_ms, timing.note) == (None, None, "")
+
+
+def test_a_device_that_cannot_be_timed_costs_its_own_time_alone(clock, reference):
+    def refuse(images: np.ndarray):
+        raise RuntimeError("no stream for it")
+
+    predict = clock.costs(lambda _: 2.0)
+    predict.on_device = refuse
+    timing = time_latency(predict, IMAGES, settings())
+    assert timing.median_ms == pytest.approx(2.0)
+    assert timing.device_ms is None
+    assert timing.note == "no device times: RuntimeError: no stream for it"
+
+
+def test_a_gpu_that_drifts_is_seen_beside_a_processor_that_holds(clock, reference, monkeypatch):
+    """A second reference runs on the GPU: it slows down by 5 % during the first attempt."""
+    start = clock.now
+    of_gpu = clock.costs(lambda _: 1.0 if clock.now < start + 0.08 else 1.05)
+    monkeypatch.setattr(stopwatch.gpu, "reference", lambda: of_gpu)
+    predict = clock.costs(lambda _: 2.0)
+    assert time_latency(predict, IMAGES, settings(block_seconds=0.03), "cpu").attempts == 1
+    clock.now = start
+    timing = time_latency(predict, IMAGES, settings(block_seconds=0.03), "cuda")
+    assert timing.attempts == 2
+    assert timing.drift == pytest.approx(1.0)

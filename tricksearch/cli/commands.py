@@ -157,6 +157,11 @@ def trial_command(path: Path, seed: int | None) -> None:
         f"seed {record.seed}; n = {record.validation_images} validation images, {record.latency_runs} timed calls; "
         f"batch {recipe.latency.batch}, {recipe.latency.threads} thread(s); {machine_line(record.hardware)}"
     )
+    if record.device_ms is not None:
+        p95 = record.device_p95_ms or float("nan")
+        console.print(f"on the GPU alone, by its own events: {record.device_ms:.3f} ms, p95 {p95:.3f} ms")
+    if record.latency_note:
+        console.print(f"latency: {record.latency_note}", markup=False)
 
 
 def doctor_command() -> None:

@@ -93,6 +93,10 @@ class Runtime:
     `load(path, threads, precision, **options)` returns a Predictor; `path` and `precision` are text. Its source is
     all that a shipped folder takes along, so it imports what it needs itself and uses no name of its module. It runs
     in a process of its own, where a crash costs the trial alone.
+
+    A predictor may have an attribute `on_device`, which the stopwatch uses beside the call from outside. It takes
+    images, copies them to the device, and returns a step: a function without arguments that starts one run on them,
+    on PyTorch's current CUDA stream, and need not wait for it.
     """
 
     name: str  # to a person: "ONNX Runtime, CPU"
@@ -102,6 +106,7 @@ class Runtime:
     precisions: tuple[str, ...] = ("fp32",)  # that it computes in
     options: Mapping[str, Json] = field(default_factory=dict)  # plain JSON
     threads: int | None = None  # None: as many as the study times with
+    device: str = "cpu"  # "cuda": the first GPU that the process sees, which the stopwatch then has for itself too
 
 
 class Workbench(Protocol):

@@ -104,6 +104,7 @@ def _read(folder: Path, body: Mapping[str, Any]) -> Exported:
             precisions=(deployable.precision,),
             options=runtime["options"],
             threads=runtime["threads"],
+            device=runtime.get("device", "cpu"),
         ),
         dict(body["packages"]),
         body["validation"],

@@ -190,6 +190,7 @@ def _contents(run: _Run, record: Record, pick: str, deployed: Deployed, data: Da
             "packages": list(runtime.packages),
             "options": dict(runtime.options),
             "threads": runtime.threads,
+            "device": runtime.device,
         },
         "packages": packages,
         "validation": data.digest("validation"),

@@ -45,8 +45,9 @@ def extra_versions() -> dict[str, str]:
 def cpu_features() -> str:
     """A hash of the processor's instruction sets, which a virtual machine's name of it may hide."""
     with contextlib.suppress(OSError):
-        flags = Path("/proc/cpuinfo").read_text().partition("flags")[2].partition("\n")[0].split()
-        return hashlib.sha256(" ".join(sorted(flags)).encode()).hexdigest()[:16]
+        found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if found:  # x86 and ARM
+            return hashlib.sha256(" ".join(sorted(found[1].split())).encode()).hexdigest()[:16]
     return platform.machine()
 
 

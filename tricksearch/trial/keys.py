@@ -58,7 +58,8 @@ def stage_keys(
     )
     compress = _key("compress", {"on": train, "tricks": acting("compress")})
     deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **here})
-    score = _key("score", {"on": deploy, "tricks": acting("measure"), "data": data.digest("validation"), **here})
+    ran = {"tricks": acting("measure"), "data": data.digest("validation"), "gpus": hardware()["gpus"], **here}
+    score = _key("score", {"on": deploy, **ran})
     return Keys(train, compress, deploy, score)
 
 
@@ -80,7 +81,13 @@ def latency_key(
             "format": deployable.format,
             "precision": deployable.precision,
             "deploy": [_identity(trick, {}) for trick in making],
-            "runtime": [runtime.name, source_of(runtime), dict(runtime.options), runtime.threads],
+            "runtime": [
+                runtime.name,
+                source_of(runtime),
+                dict(runtime.options),
+                runtime.threads,
+                runtime.device,
+            ],
             "latency": recipe.latency.model_dump(mode="json"),
         },
     )

@@ -3,6 +3,7 @@
 Two advisory file locks (flock) make a readers-writer lock across processes that favours the stopwatch: it
 closes the gate, then waits for the trials to step aside at their next batch. The kernel drops the locks of a
 process that dies. The files lie in /tmp, whatever TMPDIR says, so that every study on the machine shares them.
+A machine's GPUs are part of it: a trial steps aside only when what it has queued on them is done.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import errno
 import fcntl
 import os
 import stat
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -43,7 +45,7 @@ class Machine:
 
     def step_aside(self) -> None:
         """Let a waiting stopwatch have the machine; called between two batches."""
-        if self._sharing:
+        if self._sharing and self._wanted():  # unasked, a GPU's queue would run empty at every batch
             self._leave()
             self._enter()
 
@@ -91,8 +93,20 @@ class Machine:
         self.waited += time.monotonic() - start
 
     def _leave(self) -> None:
-        fcntl.flock(self._floor, fcntl.LOCK_UN)
-        self._sharing = False
+        try:
+            _finish_kernels()
+        finally:
+            fcntl.flock(self._floor, fcntl.LOCK_UN)
+            self._sharing = False
+
+    def _wanted(self) -> bool:
+        """Whether a stopwatch has closed the gate."""
+        try:
+            fcntl.flock(self._gate, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        fcntl.flock(self._gate, fcntl.LOCK_UN)
+        return False
 
 
 @contextlib.contextmanager
@@ -102,6 +116,17 @@ def _held(file: int, how: int) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(file, fcntl.LOCK_UN)
+
+
+def _finish_kernels() -> None:
+    """Wait for what this process has queued on its GPUs: it would run on, into the measurement of another."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return
+    for index in range(torch.cuda.device_count()):
+        if torch.cuda.memory_reserved(index):  # to wait for a GPU that is not in use would take memory of it
+            with contextlib.suppress(RuntimeError):  # a fault of the device is told where it is met
+                torch.cuda.synchronize(index)
 
 
 def _folder() -> Path:

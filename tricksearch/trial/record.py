@@ -63,6 +63,9 @@ class Record:
     latency_runs: int | None = None  # the n behind the latency
     latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
     latency_spread: float | None = None  # interquartile range of the blocks' medians / their median
+    latency_note: str = ""  # what the stopwatch could not tell
+    device_ms: float | None = None  # median of a run on a GPU by its own events, images and logits being there
+    device_p95_ms: float | None = None
     started: str = ""  # ISO 8601, UTC
     wall_seconds: float | None = None
     hardware: dict[str, Any] = field(default_factory=dict)

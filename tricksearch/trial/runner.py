@@ -1,7 +1,7 @@
 """The runner: a process of its own that loads deployables, computes their logits and times them.
 
-It is started once and serves one deployable after another. It imports neither torch nor a trick: all that it
-is given is the source of a runtime's `load`, the same text that ships with an exported folder. Where a runtime
+It is started once and serves one deployable after another. It imports no trick, and torch only to time a GPU: all
+that it is given is the source of a runtime's `load`, the same text that ships with an exported folder. Where a runtime
 crashes, the runner dies and the trial goes on to say so; the next deployable gets a new runner.
 """
 
@@ -27,6 +27,7 @@ from typing import Any
 import numpy as np
 
 from tricksearch.contract import Deployable, Predictor, Runtime, TrialError
+from tricksearch.trial import gpu
 from tricksearch.trial.runtimes import check_fit, source_of
 from tricksearch.trial.settings import LatencySettings
 from tricksearch.trial.stopwatch import ATTEMPTS, Timing, added_memory, filled, time_latency
@@ -69,6 +70,7 @@ class Runner:
             threads=runtime.threads or threads,
             precision=deployable.precision,
             options=dict(runtime.options),
+            device=runtime.device,
         )
 
     def logits(self, start: int, stop: int) -> Array:
@@ -79,9 +81,9 @@ class Runner:
     def time(self, settings: LatencySettings) -> Timing:
         """Time the deployable, and load it once more for its memory. Raises TrialError, MemoryError.
 
-        The caller sees to it that the machine is otherwise idle.
+        The caller sees to it that the machine is otherwise idle; a GPU that others keep busy is refused.
         """
-        attempt = (settings.blocks + len(settings.batches) + 10) * settings.block_seconds
+        attempt = (2 * settings.blocks + len(settings.batches) + 15) * settings.block_seconds
         answer = self._ask("time", 2 * ATTEMPTS * attempt, settings=settings.model_dump())
         return Timing(**answer["timing"])
 
@@ -117,6 +119,8 @@ class Runner:
             self.close()
             raise TrialError(f"the runtime {fate}")
         answer: dict[str, Any] = json.loads(line)
+        if "refused" in answer:
+            raise TrialError(answer["refused"])
         if answer.get("memory"):
             raise MemoryError(answer["error"])
         if "error" in answer:
@@ -189,6 +193,8 @@ class _Server:
                 logits = self._run(_unit(self._pixels[job["start"] : job["stop"]]))
                 return {"logits": base64.b64encode(logits.tobytes()).decode(), "shape": list(logits.shape)}
             return {"timing": asdict(self._time(LatencySettings(**job["settings"])))}
+        except TrialError as error:
+            return {"refused": str(error)}
         except MemoryError as error:
             return {"error": f"out of memory: {error}", "memory": True}
         except Exception as error:
@@ -206,6 +212,8 @@ class _Server:
         return np.ascontiguousarray(self._predictor(images), np.float32)
 
     def _time(self, settings: LatencySettings) -> Timing:
+        device = self._job["device"]
+        note = gpu.wait_for_rest() if device == "cuda" else ""
         images = _unit(self._pixels[: max(settings.batch, *settings.batches)])
         batch = filled(images, settings.batch)
         self._run(batch)  # what the library does only once is none of the deployable's memory
@@ -218,7 +226,9 @@ class _Server:
 
         memory = added_memory(again)
         assert self._predictor is not None  # for the type checker: it was loaded again
-        return replace(time_latency(self._predictor, images, settings), memory_bytes=memory)
+        timing = time_latency(self._predictor, images, settings, device)
+        notes = "; ".join(each for each in (note, timing.note) if each)
+        return replace(timing, memory_bytes=memory, note=notes)
 
 
 def end_with(parent: int) -> None:

@@ -2,8 +2,8 @@
 
 reference -> warm-up -> blocks of single calls -> reference, until the reference has held; then throughput.
 The reference is a small fixed graph, the canary: where its speed changed between the two looks, so did the
-machine, and the blocks are taken again. What runs on another device than the CPU is timed from outside, call by
-call; there are no device events.
+machine, and the blocks are taken again. A latency is that of a call from outside, copies to a device included. What
+runs on a GPU has a second reference there; a predictor with `on_device` is timed by the device's events as well.
 """
 
 from __future__ import annotations
@@ -12,8 +12,10 @@ import contextlib
 import ctypes
 import functools
 import gc
+import math
 import re
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from tricksearch.contract import Predictor
+from tricksearch.trial import gpu
 from tricksearch.trial.settings import LatencySettings
 
 DRIFT = 0.02  # a reference that moved by more than this share asks for another attempt
@@ -31,6 +34,7 @@ PIECES = 8  # of the warm-up at most: on a machine that never settles it has to 
 WARM_UP_CALLS = 10  # at least
 MIN_CALLS = 5  # in a block, however slow the net
 MIN_BATCHES = 3  # of each size of the throughput, however slow the net
+MAX_QUEUED = 1000  # runs that are started on a device before it is waited for
 Array = np.ndarray[Any, Any]
 
 
@@ -47,25 +51,33 @@ class Timing:
     attempts: int
     throughput: dict[str, float]  # images a second at each of the settings' batch sizes
     memory_bytes: int | None = None  # filled in by the runner, which loads the deployable
+    device_ms: float | None = None  # of a run on the device alone, images and logits there: median of the blocks'
+    device_p95_ms: float | None = None  # of all such runs
+    note: str = ""  # what could not be told
 
 
-def time_latency(predictor: Predictor, images: Array, settings: LatencySettings) -> Timing:
+def time_latency(predictor: Predictor, images: Array, settings: LatencySettings, device: str = "cpu") -> Timing:
     """Time a predictor on batches that are filled from images float32 (N, C, H, W), N >= 1.
 
     The caller sees to it that the machine is otherwise idle. Of several attempts, the one with the least drift is kept.
+    `device` is the runtime's.
     """
-    reference = _reference()
+    references = [_reference(), *([gpu.reference()] if device == "cuda" else [])]
     batch = filled(images, settings.batch)
+    step, note = _step(predictor, batch, device)
     blocks: list[Array] = []
+    inside: list[Array] = []
     drift, attempts = float("inf"), 0
-    before = _speed(reference, settings)
+    before = _speeds(references, settings)
     while attempts < ATTEMPTS and abs(drift - 1) > DRIFT:
         attempts += 1
         _warm_up(lambda: predictor(batch), settings.block_seconds / 4)
         found = [_block(lambda: predictor(batch), settings.block_seconds) for _ in range(settings.blocks)]
-        after = _speed(reference, settings)
-        if not blocks or abs(after / before - 1) < abs(drift - 1):
-            blocks, drift = found, after / before
+        found_inside = _device_blocks(step, float(np.median(np.concatenate(found))), settings, device) if step else []
+        after = _speeds(references, settings)
+        moved = float(max(after / before, key=lambda ratio: abs(ratio - 1)))
+        if not blocks or abs(moved - 1) < abs(drift - 1):
+            blocks, inside, drift = found, found_inside, moved
         before = after
     medians = np.array([np.median(block) for block in blocks])
     low, middle, high = np.percentile(medians, [25, 50, 75])
@@ -82,6 +94,9 @@ def time_latency(predictor: Predictor, images: Array, settings: LatencySettings)
             str(size): size / (float(middle) if size == settings.batch else _seconds(predictor, images, size, settings))
             for size in settings.batches
         },
+        device_ms=float(np.median([np.median(block) for block in inside]) * 1e3) if inside else None,
+        device_p95_ms=float(np.percentile(np.concatenate(inside), 95) * 1e3) if inside else None,
+        note=note,
     )
 
 
@@ -90,10 +105,41 @@ def filled(images: Array, batch: int) -> Array:
     return np.resize(images[:batch], (batch, *images.shape[1:]))
 
 
-def _speed(reference: Callable[[], object], settings: LatencySettings) -> float:
-    """Seconds that the reference takes now."""
-    _warm_up(reference, settings.block_seconds / 4)
-    return float(np.median(_block(reference, settings.block_seconds / 2)))
+def _step(predictor: Predictor, batch: Array, device: str) -> tuple[Callable[[], object] | None, str]:
+    """What runs the batch on the device alone, if the predictor offers it; and why it does not, where it fails."""
+    prepare = getattr(predictor, "on_device", None)
+    if prepare is None:
+        return None, ""
+    try:
+        step = gpu.prepared(prepare, batch) if device == "cuda" else prepare(batch)
+        _runs(step, 1, device)
+    except Exception as error:  # the latency itself does not depend on it
+        traceback.print_exc()
+        return None, f"no device times: {type(error).__name__}: {error}"[:500]
+    return step, ""
+
+
+def _device_blocks(step: Callable[[], object], seconds: float, settings: LatencySettings, device: str) -> list[Array]:
+    """Blocks of runs on the device, as many in each as calls of so many seconds would fit in."""
+    calls = min(MAX_QUEUED, max(MIN_CALLS, math.ceil(settings.block_seconds / seconds)))
+    _settle(lambda: _runs(step, max(MIN_CALLS, calls // 4), device), WARM_UP_CALLS)
+    return [_runs(step, calls, device) for _ in range(settings.blocks)]
+
+
+def _runs(step: Callable[[], object], calls: int, device: str) -> Array:
+    """Seconds of each of so many runs, by the device's own clock."""
+    if device == "cuda":
+        return gpu.timed(step, calls)
+    return _block(step, 0.0, at_least=calls)
+
+
+def _speeds(references: list[Callable[[], object]], settings: LatencySettings) -> Array:
+    """Seconds that each reference takes now."""
+    found = []
+    for reference in references:
+        _warm_up(reference, settings.block_seconds / 4)
+        found.append(np.median(_block(reference, settings.block_seconds / 2)))
+    return np.array(found)
 
 
 def _seconds(predictor: Predictor, images: Array, size: int, settings: LatencySettings) -> float:
@@ -105,9 +151,13 @@ def _seconds(predictor: Predictor, images: Array, size: int, settings: LatencySe
 
 def _warm_up(call: Callable[[], object], seconds: float, at_least: int = WARM_UP_CALLS) -> None:
     """Call until two successive pieces of `seconds` agree, PIECES of them at most."""
+    _settle(lambda: _block(call, seconds, at_least=-(-at_least // 2)), at_least)
+
+
+def _settle(block: Callable[[], Array], at_least: int) -> None:
     done, last = 0, 0.0
     for _ in range(PIECES):
-        piece = _block(call, seconds, at_least=-(-at_least // 2))
+        piece = block()
         done, median = done + len(piece), float(np.median(piece))
         if done >= at_least and abs(median - last) <= STEADY * last:
             break

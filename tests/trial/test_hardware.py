@@ -1,0 +1,28 @@
+"""What tells one machine from another."""
+
+from pathlib import Path
+
+import pytest
+
+from tricksearch.trial.hardware import cpu_features
+
+X86 = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu sse2 avx2\nvmx flags\t: vnmi\nbugs\t\t: spectre_v1\n"
+ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\n"
+
+
+@pytest.fixture
+def features(monkeypatch):
+    def of(cpuinfo: str) -> str:
+        monkeypatch.setattr(Path, "read_text", lambda path: cpuinfo)
+        return cpu_features.__wrapped__()
+
+    return of
+
+
+def test_instruction_sets_tell_processors_apart(features):
+    for text, other in ((X86, "avx2"), (ARM, "sve")):
+        assert features(text) == features(text.replace("processor\t: 0", "processor\t: 1"))
+        assert features(text) != features(text.replace(f" {other}", ""))
+    assert features(X86) == features(X86.replace("fpu sse2", "sse2 fpu")) != features(ARM)
+    assert features(X86) == features(X86.replace("spectre_v1", "none"))
+    assert "fpu" not in features("no such line") != ""
