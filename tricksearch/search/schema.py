@@ -74,7 +74,7 @@ def prepare(engine: sa.Engine, namespace: str | None, place: str) -> None:
             raise InputError(
                 f"the store has schema {found}, this version reads schema {SCHEMA}",
                 place=place,
-                remedy="use the version of tricksearch that wrote it, or give --out another folder",
+                remedy="use the version of tricksearch that wrote it, or begin another run",
             )
         if found != SCHEMA and engine.url.database and engine.dialect.name == "sqlite":
             _copy(Path(engine.url.database), found)

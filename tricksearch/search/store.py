@@ -37,7 +37,8 @@ class Store:
         file is the run folder's. Raises InputError where it is held, cannot be reached or cannot be read.
         """
         parsed = sa.make_url(url)
-        self._namespace, self._held = namespace, None  # type: tuple[str | None, sa.Connection | None]
+        self._namespace = namespace
+        self._held: sa.Connection | None = None
         self._remote = parsed.get_backend_name() != "sqlite"
         self.place = parsed.database or url
         if self._remote:
@@ -123,6 +124,7 @@ class Store:
         if self._held is not None:
             self._held.invalidate()  # a session that went back into the pool would keep the lock
             self._held.close()
+            self._held = None
         self._engine.dispose()
 
     def _made(self, url: sa.URL) -> sa.Engine:
