@@ -95,6 +95,9 @@ class _Clock:
         if self._look_every and len(self.times) % self._look_every == 0:
             self.memory[len(self.times)] = own_bytes()
 
+    def ended(self, why: str) -> None:
+        """Nothing to show."""
+
 
 def own_bytes() -> tuple[int, int]:
     """What this process and what the trials' workers hold for themselves alone (USS, bytes)."""

@@ -43,6 +43,9 @@ class _Silent:
     def recorded(self, records: Sequence[Record]) -> None:
         pass
 
+    def ended(self, why: str) -> None:
+        """Nothing to show."""
+
 
 def main(arguments: list[str]) -> list[Row]:
     """Run both arms, in turn, over the same number of trials."""

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.search.budget import stalled, used_up
+from tricksearch.search.budget import Ledger
+from tricksearch.search.budget import stalled as stalled_groups
 from tricksearch.search.replicates import BASELINE_RUNS, MOST_RUNS, next_replicate, seed_noise
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe
@@ -26,6 +27,10 @@ def record(trial, accuracy=90.0, latency=1.0, seed=0, name=None, **others):
     return Record(trial, phase, status, "", seed, recipe, **(measured | others))
 
 
+def stalled(asked, records, trials):
+    return stalled_groups(asked, by_recipe(records), trials)
+
+
 @pytest.mark.parametrize(
     ("search", "said"),
     [
@@ -42,14 +47,14 @@ def record(trial, accuracy=90.0, latency=1.0, seed=0, name=None, **others):
 )
 def test_a_budget_that_is_used_up_ends_the_search(search, said):
     used = {"spent_epochs": 15.0, "wall_seconds": 1800.0, "hardware": {"gpus": ["H200"]}}
-    found = used_up(study(**search), [record(0, **used), record(1, **used)], seconds=1800)
+    found = Ledger(study(**search), [record(0, **used), record(1, **used)], seconds=1800).used_up()
     assert (found is None) == (said is None)
     assert said is None or said in found
 
 
 def test_hours_on_a_machine_without_a_gpu_are_no_gpu_hours():
     records = [record(0, wall_seconds=1e9, hardware={"gpus": []})]
-    assert used_up(study(gpu_hours=0.1), records, seconds=0) is None
+    assert Ledger(study(gpu_hours=0.1), records).used_up() is None
 
 
 def test_a_search_stalls_when_nothing_better_was_found_for_so_many_trials():
@@ -70,7 +75,7 @@ def play(search, truth, trials, noise=0.5, seed=0):
     """A loop without an engine: new recipes and replicates in turn, each with noise."""
     random_, records, recipes = random.Random(seed), [], 0
     for trial in range(trials):
-        again = next_replicate(study(**search), records, {})
+        again = next_replicate(study(**search), by_recipe(records), {})
         if again is None:
             name, run = ("plain" if recipes == 0 else f"trick{recipes}"), 0
             recipes += 1
@@ -94,18 +99,18 @@ def test_runs_in_flight_are_not_handed_out_again():
     records = [record(0, name="plain", seed=0)]
     key = next(iter(by_recipe(records)))
     asked = study(seeds=3)
-    assert next_replicate(asked, records, {}).seed == 1
-    assert next_replicate(asked, records, {key: {1}}).seed == 2
-    assert next_replicate(asked, records, {key: {1, 2}}) is None
+    assert next_replicate(asked, by_recipe(records), {}).seed == 1
+    assert next_replicate(asked, by_recipe(records), {key: {1}}).seed == 2
+    assert next_replicate(asked, by_recipe(records), {key: {1, 2}}) is None
 
 
 def test_what_failed_is_not_run_again():
-    assert next_replicate(study(seeds=3), [record(0, status="diverged")], {}) is None
+    assert next_replicate(study(seeds=3), by_recipe([record(0, status="diverged")]), {}) is None
 
 
 def test_variants_are_measured_again_with_the_training_that_they_came_from():
     variant = record(0, 89.0, 0.5, name="quantized", variant=1)
-    again = next_replicate(study(seeds=2), [record(0, name="plain"), variant], {})
+    again = next_replicate(study(seeds=2), by_recipe([record(0, name="plain"), variant]), {})
     assert (again.lead.trial, again.lead.variant, again.variants) == (0, 0, ({"quantized": {}},))
 
 

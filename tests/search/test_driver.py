@@ -23,6 +23,9 @@ class Heard:
     def recorded(self, records):
         raise AssertionError("no trial is left to run")
 
+    def ended(self, why):
+        pass
+
 
 def test_a_changed_study_is_said_once_and_keeps_its_records(tmp_path, make_study, make_record):
     folder = tmp_path / "run"

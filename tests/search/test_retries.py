@@ -28,6 +28,9 @@ class Told:
     def recorded(self, records):
         self.stored.append(records[0])
 
+    def ended(self, why):
+        pass
+
 
 def record_of(job, status="finished", reason=""):
     measured = {"accuracy": 90.0 + job.trial, "latency_ms": 1.0} if status == "finished" else {}

@@ -43,6 +43,9 @@ class Silent:
     def recorded(self, records):
         pass
 
+    def ended(self, why):
+        pass
+
 
 def read(folder):
     store = read_store(folder)

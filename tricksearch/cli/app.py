@@ -56,12 +56,15 @@ def run(
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
     ] = False,
+    reproducible: Annotated[
+        bool, typer.Option("--reproducible", help="Ask in batches: the same recipes in each run of the same seed.")
+    ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run a study, or go on with one that was interrupted."""
     from tricksearch.cli.commands import run_command
 
-    run_command(study, out, trials, seed, workers, address, local, quiet)
+    run_command(study, out, trials, seed, workers, address, local, reproducible, quiet)
 
 
 @app.command()

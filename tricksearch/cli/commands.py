@@ -15,6 +15,8 @@ from rich.text import Text
 from tricksearch.cli import text
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError, nearest
+from tricksearch.trial.averages import averaged
+from tricksearch.trial.bounds import baseline_of
 from tricksearch.trial.record import MEASURES, STOPPED, Record, machine_line
 from tricksearch.trial.settings import DataSettings
 
@@ -27,6 +29,7 @@ def run_command(
     workers: int | None,
     address: str | None,
     local: bool,
+    reproducible: bool,
     quiet: bool,
 ) -> None:
     """Run a study and show its front."""
@@ -41,7 +44,9 @@ def run_command(
     from tricksearch.search.study import load_study
 
     study = load_study(path)
-    changed = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
+    changed: dict[str, Any] = {key: value for key, value in (("trials", trials), ("seed", seed)) if value is not None}
+    if reproducible:
+        changed["reproducible"] = True
     study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
     folder = out or Path("runs") / study.name
     _load_data(study.data, terminal, quiet)
@@ -56,7 +61,7 @@ def run_command(
         progress.close()
     _write_report(folder, study.store)
     if not quiet:
-        _show(terminal.console, records, study, folder)
+        _show(terminal.console, records, study, folder, progress.why)
     if not any(record.finished for record in records):
         reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))
         raise RuntimeError(f"no trial finished: {reasons[:400]}")
@@ -259,20 +264,23 @@ def _write_report(folder: Path, url: str | None = None) -> Path:
     return folder / REPORT
 
 
-def _show(console: Console, records: list[Record], study: Any, folder: Path) -> None:
+def _show(console: Console, records: list[Record], study: Any, folder: Path, why: str) -> None:
     from tricksearch.search.outputs import best_of, front_of
 
     front = front_of(records, study)
     trials = sum(record.variant == 0 for record in records)
     stopped = sum(record.status == STOPPED for record in records)
     failed = sum(not record.finished for record in records) - stopped
-    baseline = next((record for record in records if record.phase == "baseline" and record.finished), None)
+    means = averaged(records)
+    baseline = baseline_of(means)
+    again = sum(each.runs > 1 for each in means)
     images = next((record.validation_images for record in records if record.finished), 0)
     console.print(
         f"{text.count(trials, 'trial')}, {text.count(len(records), 'record')}, {failed} of them without a result"
-        f"{f', {stopped} stopped early' if stopped else ''}; {images} validation images each; one run each."
+        f"{f', {stopped} stopped early' if stopped else ''}; {images} validation images each; "
+        f"{f'{again} of {len(means)} recipes ran more than once and stand with their mean' if again else 'one run each'}."
     )
-    if trials < study.search.trials:
+    if trials < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
     if not front:
         return

@@ -18,6 +18,8 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.search.loop import Job
 from tricksearch.search.outputs import front_of
 from tricksearch.search.study import Study
+from tricksearch.trial.averages import averaged
+from tricksearch.trial.bounds import baseline_of
 from tricksearch.trial.record import STOPPED, Record
 
 FRONT_ROWS = 8
@@ -32,6 +34,7 @@ class Progress:
         self._running: dict[int, Job] = {}
         self._live: Live | None = None
         self._fresh = 0
+        self.why = ""  # the search ended before its last trial
         self.owned = False  # the folder is held, and what is in it may be written
 
     def begins(self, study: Study, records: list[Record], workers: str) -> None:
@@ -88,6 +91,14 @@ class Progress:
                 line += f"  (and {text.count(len(variants), 'variant')})"
             self._terminal.console.print(line, markup=False, soft_wrap=True)
 
+    def ended(self, why: str) -> None:
+        """A budget is used up."""
+        self.why = why
+        line = f"No further trial starts: {why}."
+        _log(line)
+        if not self._quiet:
+            self._terminal.console.print(line, markup=False, soft_wrap=True)
+
     def close(self) -> None:
         """End the live view."""
         if self._live is not None:
@@ -108,7 +119,7 @@ class Progress:
         front = front_of(self._records, self._study)
         if not front:
             return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
-        baseline = next((record for record in self._records if record.phase == "baseline" and record.finished), None)
+        baseline = baseline_of(averaged(self._records))
         shown = text.table(
             front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({text.count(len(front), 'record')})"
         )

@@ -67,6 +67,9 @@ def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record
     if baseline is not None:
         for _ in objectives:
             made.add_column("vs base", justify="right", no_wrap=True)
+    again = any(record.runs > 1 for record in records)
+    if again:
+        made.add_column("runs", justify="right", no_wrap=True)
     made.add_column("tricks", overflow="fold")
     for record in records:
         cells: list[str | Text] = [
@@ -75,6 +78,8 @@ def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record
         ]
         if baseline is not None:
             cells += [difference(name, record, baseline) for name in objectives]
+        if again:
+            cells.append(str(record.runs))
         made.add_row(*cells, tricks(record))
     return made
 

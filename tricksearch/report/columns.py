@@ -26,6 +26,8 @@ _PLAIN = (
     "status",
     "reason",
     "seed",
+    "runs",
+    "accuracy_sd",
     "validation_images",
     "latency_runs",
     "latency_drift",

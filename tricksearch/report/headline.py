@@ -71,11 +71,19 @@ def details(seen: View, study: Mapping[str, Any]) -> list[str]:
             " latency was taken (a reference model is timed before and after): read those with care."
         )
     lines.append(
-        "Each recipe was trained once, and the validation images are those that the search chose by: the"
-        " best values shown are somewhat flattered, and a difference in accuracy that lies within the"
-        " 95 % interval is not established."
+        f"{_runs(seen)}, and the validation images are those that the search chose by: the best values shown are"
+        " somewhat flattered, and a difference in accuracy that lies within the 95 % interval is not established."
     )
     return lines
+
+
+def _runs(seen: View) -> str:
+    again = [each.runs for each in seen.records if each.runs > 1]
+    if not again:
+        return "Each recipe was trained once"
+    most = f"{min(again)} to {max(again)}" if min(again) < max(again) else f"{again[0]}"
+    stand = "stand" if len(again) > 1 else "stands"
+    return f"{_n(len(again), 'recipe')} ran with {most} seeds and {stand} here with the mean, the others ran once"
 
 
 def hardware(study: Mapping[str, Any]) -> str:

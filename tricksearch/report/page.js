@@ -352,6 +352,7 @@
       return key === "accuracy" && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
     }));
     const notes = [
+      col.runs[i] > 1 && `The mean of n = ${col.runs[i]} seeds; accuracy has a standard deviation of ${number(col.accuracy_sd[i], 2)} points.`,
       col.validation_images[i] && `Accuracy and F1 on n = ${number(col.validation_images[i], 0)} validation images.`,
       col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} runs.`,
       col.latency_drift[i] && `Reference model after / before: ${number(col.latency_drift[i], 3)}.`,

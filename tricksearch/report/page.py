@@ -18,6 +18,7 @@ import yaml
 from tricksearch.contract import InputError
 from tricksearch.report.columns import DEFAULT_OBJECTIVES, View, embedded, view
 from tricksearch.report.headline import answer, certainty, details
+from tricksearch.trial.averages import averaged
 from tricksearch.trial.record import MEASURES, Record
 
 # Inside <script type="application/json"> only these could end the element or, in older parsers, a line.
@@ -49,7 +50,7 @@ def render(records: Sequence[Record], study: Mapping[str, Any]) -> str:
     """The page's HTML. Raises InputError for an objective that is no measure."""
     from plotly.offline import get_plotlyjs
 
-    seen = view(records, study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
+    seen = view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
     library, script = (_inline(text) for text in (get_plotlyjs(), _asset("page.js")))
     return Template(_asset("page.html")).substitute(
         policy=_policy(library, script),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tricksearch.search.study import Study
-from tricksearch.trial.averages import averaged
+from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
 from tricksearch.trial.record import MEASURES, Record
 from tricksearch.verdicts.front import hypervolume
@@ -14,47 +14,66 @@ BEHIND = 0.1  # how far behind the worst values the reference point lies, as a s
 MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
 
 
-def used_up(study: Study, records: Sequence[Record], seconds: float) -> str | None:
-    """Why no further trial may start, in words, or None. `seconds` is the wall-clock time of all runs so far.
+class Ledger:
+    """What a search has spent so far, and, where a decision hangs on it, the runs of each recipe."""
 
-    The number of trials is not asked here: the loop counts those that are running too.
-    """
-    search = study.search
-    epochs = sum(each.spent_epochs for each in records)
-    if search.epochs is not None and epochs >= search.epochs:
-        return f"{epochs:g} epochs were trained, of search.epochs {search.epochs:g}"
-    if search.hours is not None and seconds >= 3600 * search.hours:
-        return f"{seconds / 3600:.2f} hours have passed, of search.hours {search.hours:g}"
-    on_gpu = sum(each.wall_seconds or 0.0 for each in records if each.hardware.get("gpus"))
-    gpu_hours = on_gpu * (1.0 if search.gpus is None else search.gpus) / 3600
-    if search.gpu_hours is not None and gpu_hours >= search.gpu_hours:
-        return f"{gpu_hours:.2f} GPU-hours were used, of search.gpu_hours {search.gpu_hours:g}"
-    if search.stall is not None and stalled(study, records, search.stall):
-        return f"the hypervolume has not moved for {search.stall} trials (search.stall)"
-    return None
+    def __init__(self, study: Study, records: Sequence[Record], seconds: float = 0.0) -> None:
+        """`seconds` is the wall-clock time of the runs that these records come from."""
+        self._study = study
+        self._keeps = study.search.seeds != 1 or study.search.stall is not None
+        self.groups: dict[str, list[Record]] = {}  # the runs of each recipe by its key, in order
+        self.seconds = seconds
+        self.epochs = 0.0
+        self.gpu_hours = 0.0
+        self.add(records)
+
+    def add(self, records: Sequence[Record]) -> None:
+        """Enter records."""
+        share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
+        for record in records:
+            self.epochs += record.spent_epochs
+            if record.hardware.get("gpus"):
+                self.gpu_hours += share * (record.wall_seconds or 0.0) / 3600
+        if self._keeps:
+            for key, runs in by_recipe(records).items():
+                self.groups.setdefault(key, []).extend(runs)
+
+    def used_up(self) -> str | None:
+        """Why no further trial may start, in words, or None. The loop itself counts the trials."""
+        search = self._study.search
+        if search.epochs is not None and self.epochs >= search.epochs:
+            return f"{self.epochs:g} epochs were trained, of search.epochs {search.epochs:g}"
+        if search.hours is not None and self.seconds >= 3600 * search.hours:
+            return f"{self.seconds / 3600:.2f} hours have passed, of search.hours {search.hours:g}"
+        if search.gpu_hours is not None and self.gpu_hours >= search.gpu_hours:
+            return f"{self.gpu_hours:.2f} GPU-hours were used, of search.gpu_hours {search.gpu_hours:g}"
+        if search.stall is not None and stalled(self._study, self.groups, search.stall):
+            return f"the hypervolume has not moved for {search.stall} trials (search.stall)"
+        return None
 
 
-def stalled(study: Study, records: Sequence[Record], trials: int) -> bool:
+def stalled(study: Study, groups: Mapping[str, Sequence[Record]], trials: int) -> bool:
     """Whether the latest `trials` trials, by their number, moved the hypervolume by less than 0.1 %.
 
     Both volumes are bounded a tenth of the range behind the worst value of each objective over all records.
     """
-    numbers = sorted({each.trial for each in records})
+    numbers = sorted({run.trial for runs in groups.values() for run in runs})
     if len(numbers) <= trials:
         return False
     names, since = study.objectives, numbers[-trials]
     maximize = [MEASURES[name].maximize for name in names]
 
-    def points(chosen: Sequence[Record]) -> list[list[float]]:
-        found = [[getattr(each, name) for name in names] for each in feasible(averaged(chosen), study.constraints)]
+    def points(before: float) -> list[list[float]]:
+        known = [[run for run in runs if run.trial < before] for runs in groups.values()]
+        means = feasible([mean_of(runs) for runs in known if runs], study.constraints)
+        found = [[getattr(each, name) for name in names] for each in means]
         return [row for row in found if None not in row]
 
-    now = points(records)
+    now = points(float("inf"))
     if not now:
         return True  # nothing keeps the constraints, and the latest trials did not change that
     worst = []
     for column, up in zip(zip(*now, strict=True), maximize, strict=True):
         margin = BEHIND * (max(column) - min(column) or 1.0)
         worst.append(min(column) - margin if up else max(column) + margin)
-    before = hypervolume(points([each for each in records if each.trial < since]), maximize, worst)
-    return hypervolume(now, maximize, worst) <= (1 + MOVED) * before
+    return hypervolume(now, maximize, worst) <= (1 + MOVED) * hypervolume(points(since), maximize, worst)

@@ -8,13 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from tricksearch.contract import InputError, NotApplicable, Registry, discover, source_file
-from tricksearch.search.folder import held_folder, open_study
+from tricksearch.search.folder import held_folder, open_study, read_records
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
 from tricksearch.search.preemption import closing_on_sigterm
+from tricksearch.search.space import Space
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.hardware import usable_cores
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 from tricksearch.trial.rungs import Progress, Stopped
@@ -53,7 +55,8 @@ def run_study(
         try:
             write_resolved(folder, study)
             Cache(cache_folder(study, folder)).check()
-            loop = Loop(study, registry, store, folder, observer)
+            at_a_time = workers or study.search.workers or max(1, usable_cores() // study.train.threads)
+            loop = Loop(study, registry, store, folder, observer, 1 if local else at_a_time)
             records = store.records()
             observer.begins(study, records, "this process" if local else address or "this machine")
             if changes:
@@ -103,6 +106,7 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
     base = base.model_copy(update={"train": base.train.model_copy(update={"device": "cpu"})})
     data = cached_data(base.data)
     machine = Machine()
+    _check_starts(study, registry)
     try:
         with tempfile.TemporaryDirectory(prefix="tricksearch-check-") as folder:
             bench = Bench(base, 0, registry, data, machine, Path(folder), teach=_untrained, net=_untrained)
@@ -124,6 +128,27 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
     finally:
         machine.close()
     return registry
+
+
+def _check_starts(study: Study, registry: Registry) -> None:
+    """Raise InputError for what a search cannot start from: an earlier run that is not there, and the like."""
+    if study.search.reproducible and study.search.stopping.rule != "none":
+        raise InputError(
+            "a search that stops trainings early decides by what has come in so far, which is not reproducible",
+            place="search.reproducible",
+            remedy="leave 'stopping' or 'reproducible' out",
+        )
+    space = Space.of(study, registry)
+    for number, tricks in enumerate(study.search.first, start=1):
+        if space.parameters(tricks) is None:
+            raise InputError(
+                f"recipe {number} of those to try first ({' + '.join(tricks) or 'no trick'}) is none that the study "
+                "searches",
+                place="search.first",
+                remedy="let the study search each of its tricks, and its values lie in their domains",
+            )
+    for folder in study.search.learn_from:
+        read_records(Path(folder))
 
 
 def _untrained(recipe: Recipe | None = None) -> nn.Module:

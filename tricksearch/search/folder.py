@@ -16,6 +16,7 @@ from tricksearch.search.changes import adopt
 from tricksearch.search.store import Store
 from tricksearch.search.store_url import namespace, without_password
 from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
 
 FREE_BYTES = 100 * 2**20  # below this a run could not even write its report
 STORE = "store.db"
@@ -105,6 +106,15 @@ def read_store(folder: Path, url: str | None = None) -> Store:
     if not (folder / STORE).is_file():
         raise InputError(f"there is no '{STORE}' in this folder", place=str(folder), remedy="name the folder of a run")
     return Store.at(folder / STORE)
+
+
+def read_records(folder: Path) -> list[Record]:
+    """The records of an earlier run. Raises InputError where there are none to be read."""
+    store = read_store(folder)
+    try:
+        return store.records()
+    finally:
+        store.close()
 
 
 def _in_database(folder: Path, url: str, name: str) -> Store:

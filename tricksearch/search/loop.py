@@ -5,18 +5,24 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tricksearch.contract import InputError, Registry
+from tricksearch.search.batches import Batch
+from tricksearch.search.budget import Ledger
+from tricksearch.search.folder import read_records
 from tricksearch.search.proposer import Proposer
+from tricksearch.search.replicates import next_replicate, settled
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space import Space
 from tricksearch.search.stopping import Stopping
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
+from tricksearch.trial.averages import mean_of
 from tricksearch.trial.bounds import Bound, baseline_of, resolved
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.recipe import Recipe
@@ -38,6 +44,8 @@ class Job:
     bounds: list[dict[str, Any]]
     cache: str
     directory: str  # where the study was started: relative paths in the recipe start there
+    memory_gib: float | None = None  # what its process may hold
+    gpus: float | None = None  # the part of a GPU that is its own
     rungs: list[int] = field(default_factory=list)  # the epochs after which it tells how far it has come
 
     def to_json(self) -> dict[str, Any]:
@@ -75,6 +83,8 @@ def run_cached(job: Job, cache: Cache, report: Report = lambda progress: None) -
         phase=job.phase,
         rungs=job.rungs,
         report=report,
+        memory_gib=job.memory_gib,
+        gpus=job.gpus,
     )
 
 
@@ -87,17 +97,29 @@ class Observer(Protocol):
     def recorded(self, records: Sequence[Record]) -> None:
         """The records of one trial have been stored, the trial's own first."""
 
+    def ended(self, why: str) -> None:
+        """No further trial starts, although trials are left."""
+
 
 class Loop:
     """Hands out no more than the study's number of trials, those of earlier runs counted in."""
 
-    def __init__(self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer) -> None:
+    def __init__(
+        self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer, workers: int = 1
+    ) -> None:
+        """`workers` is the size of a batch, where the search is to be reproducible."""
         self.study, self._store, self._observer = study, store, observer
         self.cache = cache_folder(study, folder)
         records = store.records()
-        self._baseline = baseline_of(records)
         self._space = Space.of(study, registry)
-        self._proposer = Proposer(study, self._space, records)
+        self._batch = Batch(study, store, workers)
+        known, untold = self._batch.divided(records)
+        self._baseline: Record | None = baseline_of(known)
+        earlier = [read_records(Path(place)) for place in study.search.learn_from]
+        self._proposer = Proposer(study, self._space, known, earlier, untold)
+        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
+        self._clock = time.monotonic()
+        self.ended = ""  # which budget, other than the number of trials, is used up
         self._open: dict[int, Job] = {}
         trials = {record.trial for record in records}
         self.done = len(trials)
@@ -112,7 +134,7 @@ class Loop:
     @property
     def left(self) -> int:
         """New trials that may still be handed out."""
-        if self.exhausted or self._closed:
+        if self.exhausted or self._closed or self.ended:
             return 0
         return max(0, self.study.search.trials - self.done - len(self._open) - len(self._retries))
 
@@ -146,22 +168,31 @@ class Loop:
         return job
 
     def _new(self) -> Job | None:
-        if self.left == 0:
+        if self.left == 0 or self._batch.full:
             return None
-        proposal = self._proposer.propose()
+        self._ledger.seconds += self._passed()
+        self.ended = self._ledger.used_up() or ""
+        if self.ended:
+            self._observer.ended(self.ended)
+            return None
+        replicate = next_replicate(self.study, self._ledger.groups, self._seeds_running())
+        proposal = self._proposer.propose() if replicate is None else self._proposer.again(replicate)
         if proposal is None:
             self.exhausted = True
             return None
+        self._batch.start(proposal.trial)
         return Job(
             trial=proposal.trial,
             phase=proposal.phase,
-            seed=self.study.search.seed,
+            seed=proposal.seed,
             recipe=proposal.recipe.model_dump(mode="json"),
             variants=list(proposal.variants),
             bounds=[vars(bound) for bound in self._bounds()],
             cache=str(self.cache),
             directory=str(Path.cwd()),
             rungs=list(self._stopping.rungs),
+            memory_gib=self.study.search.memory_gib,
+            gpus=self.study.search.gpus,
         )
 
     def report(self, trial: int, progress: Progress) -> Record | None:
@@ -190,11 +221,37 @@ class Loop:
             self.storing = False
         if job is not None and records[0].status == STOPPED:
             self._proposer.release(job.variants)  # they were not tried, and with another latency may well be ahead
+        if self.study.search.hours is not None:
+            self._ledger.seconds += self._passed()
+            self._store.put_fact("seconds", self._ledger.seconds)
         self.done += 1
-        self._baseline = self._baseline or baseline_of(records)
-        for record in records:
-            self._proposer.tell(record)
+        for each in self._batch.finished(records):
+            self._learn(each)
         self._observer.recorded(records)
+
+    def _learn(self, records: Sequence[Record]) -> None:
+        self._baseline = self._baseline or baseline_of(records)
+        self._ledger.add(records)
+        for record in records:
+            runs = [record]
+            if self.study.search.seeds != 1:
+                runs = self._ledger.groups[Recipe.model_validate(record.recipe).key]
+            if settled(self.study, runs):
+                self._proposer.tell(mean_of(runs))
+
+    def _passed(self) -> float:
+        """Seconds since this was asked last."""
+        before, self._clock = self._clock, time.monotonic()
+        return self._clock - before
+
+    def _seeds_running(self) -> dict[str, set[int]]:
+        """The seeds of the trainings that are handed out or wait to be handed out again, by the recipe's key."""
+        if self.study.search.seeds == 1:
+            return {}
+        found: dict[str, set[int]] = {}
+        for job in (*self._open.values(), *self._retries.waiting):
+            found.setdefault(Recipe.model_validate(job.recipe).key, set()).add(job.seed)
+        return found
 
     def lost(self, job: Job, status: str, reason: str) -> None:
         """Hand a trial out again whose worker did not live to report it, or record it where that was done often.

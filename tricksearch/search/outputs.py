@@ -11,6 +11,7 @@ from typing import Any
 import yaml
 
 from tricksearch.search.study import Study
+from tricksearch.trial.averages import averaged
 from tricksearch.trial.bounds import feasible
 from tricksearch.trial.hardware import hardware, versions
 from tricksearch.trial.recipe import Recipe
@@ -21,11 +22,14 @@ REPORT = "report.html"
 
 
 def front_of(records: Sequence[Record], study: Study) -> list[Record]:
-    """The records that keep the constraints and that no other such beats on every objective, by the second one."""
+    """The recipes that keep the constraints and that no other such beats on every objective, by the second one.
+
+    A recipe that ran with several seeds stands there with its mean.
+    """
     objectives = study.objectives
     finished = [
         record
-        for record in feasible(records, study.constraints)
+        for record in feasible(averaged(records), study.constraints)
         if all(getattr(record, name) is not None for name in objectives)
     ]
     if not finished:
@@ -64,7 +68,8 @@ def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None
         )
         heading = (
             f"The knee of the front of '{study.name}': trial {best.id}, seed {best.seed}.\n"
-            f"Measured once there: {measured} (n = {best.validation_images} validation images).\n"
+            f"{'Measured once there' if best.runs == 1 else f'The mean of {best.runs} runs'}: {measured} "
+            f"(n = {best.validation_images} validation images).\n"
             "Run it again with: tricksearch trial best.yaml"
         )
         text = Recipe.model_validate(best.recipe).to_yaml(heading) + f"seed: {best.seed}\n"

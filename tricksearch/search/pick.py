@@ -9,6 +9,7 @@ from pathlib import Path
 from tricksearch.contract import InputError, nearest
 from tricksearch.search.outputs import best_of
 from tricksearch.search.study import Study
+from tricksearch.trial.averages import averaged
 from tricksearch.trial.bounds import Bound, Constraint, baseline_of, feasible
 from tricksearch.trial.record import MEASURES, Record
 
@@ -25,6 +26,11 @@ def picked(records: Sequence[Record], study: Study, pick: str, folder: Path) -> 
     pick = pick.strip()
     if re.fullmatch(r"\d+(\.\d+)?", pick):
         return _by_id(records, pick, folder)
+    chosen = _among(averaged(records), study, pick, folder)
+    return _by_id(records, chosen.id, folder)  # of its runs the first, whose files are there
+
+
+def _among(records: Sequence[Record], study: Study, pick: str, folder: Path) -> Record:
     candidates = feasible(records, study.constraints)
     if pick not in ("knee", "best"):
         bound = _bound(pick, records, folder)

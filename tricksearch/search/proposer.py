@@ -8,9 +8,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tricksearch.search.replicates import Replicate, settled
 from tricksearch.search.samplers import Outcome, make_sampler
 from tricksearch.search.space import Space
 from tricksearch.search.study import Study
+from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import Constraint, baseline_of
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES, REJECTED, STOPPED, Record
@@ -24,6 +26,7 @@ class Proposal:
     phase: str
     recipe: Recipe
     variants: tuple[dict[str, dict[str, Any]], ...]  # the tricks of other recipes that share its training
+    seed: int
 
 
 class Proposer:
@@ -31,7 +34,7 @@ class Proposer:
 
     The sampler's memory is rebuilt from the study's records, so a resumed search goes on where the last one stopped.
     `earlier` are the records of other studies, whose values may be on another scale; the sampler learns from them
-    what fits this space.
+    what fits this space. `untold` are records of this study that are told later; till then they count as running.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Proposer:
         space: Space,
         records: Sequence[Record] = (),
         earlier: Sequence[Sequence[Record]] = (),
+        untold: Sequence[Record] = (),
     ) -> None:
         self._study, self._space = study, space
         self._base = study.base_recipe()
@@ -48,6 +52,7 @@ class Proposer:
         self._lowest = 0  # no number below it is free
         self._baseline = baseline_of(records)
         self._constraints = [Constraint.parse(text) for text in study.constraints]
+        self._same = _settings(self._base)
         self._sampler = make_sampler(
             study.search.sampler,
             space.layout(),
@@ -60,15 +65,34 @@ class Proposer:
             baseline = baseline_of(others)
             for record in others:
                 self._remember(record, baseline, number)
-        for record in records:
+        for key, runs in by_recipe(records).items():
+            self._seen.add(key)
+            self._taken |= {run.trial for run in runs}
+            if settled(study, runs):
+                self._remember(mean_of(runs), self._baseline)
+            else:
+                self._wait_for(runs[0])
+        for record in untold:
             self._seen.add(Recipe.model_validate(record.recipe).key)
             self._taken.add(record.trial)
-            self._remember(record, self._baseline)
+            self._wait_for(record)
+
+    @property
+    def number(self) -> int:
+        """The lowest number that no trial has."""
+        self._lowest = next(number for number in itertools.count(self._lowest) if number not in self._taken)
+        return self._lowest
+
+    def again(self, replicate: Replicate) -> Proposal:
+        """A training to run once more, as a trial of its own."""
+        number = self.number
+        self._taken.add(number)
+        recipe = Recipe.model_validate(replicate.lead.recipe)
+        return Proposal(number, replicate.lead.phase, recipe, replicate.variants, replicate.seed)
 
     def propose(self) -> Proposal | None:
         """The next recipe, or None where every recipe of the space has been tried."""
-        number = next(number for number in itertools.count(self._lowest) if number not in self._taken)
-        self._lowest = number
+        number = self.number
         if number == 0:
             return self._proposal(0, "baseline", self._base)
         for tricks in self._study.search.first:
@@ -85,7 +109,10 @@ class Proposer:
         return None
 
     def tell(self, record: Record) -> None:
-        """Learn the outcome of a recipe. A trial without values is told as failed, never as a number."""
+        """Learn the outcome of a recipe, which may be the mean of its runs so far.
+
+        A trial without values is told as failed, never as a number.
+        """
         self._baseline = self._baseline or baseline_of([record])
         self._remember(record, self._baseline)
 
@@ -102,13 +129,21 @@ class Proposer:
             if key not in self._seen:
                 self._seen.add(key)  # nobody else may try it meanwhile
                 variants.append(tricks)
-        return Proposal(number, phase, recipe, tuple(variants))
+        return Proposal(number, phase, recipe, tuple(variants), self._study.search.seed)
+
+    def _wait_for(self, record: Record) -> None:
+        setting = self._space.parameters(record.tricks)
+        if setting is not None:
+            self._sampler.take(setting)
 
     def _remember(self, record: Record, baseline: Record | None, study: int = 0) -> None:
         setting = self._space.parameters(record.tricks)
         if setting is not None:
-            margins, stopped = self._margins(record, baseline), record.status == STOPPED
-            self._sampler.tell(Outcome(setting, self._values(record), margins, stopped, study))
+            values, margins = self._values(record), self._margins(record, baseline)
+            if study and values is None:
+                return  # why it failed elsewhere need not hold here
+            comparable = not study or _settings(Recipe.model_validate(record.recipe)) == self._same
+            self._sampler.tell(Outcome(setting, values, margins, record.status == STOPPED, study, comparable))
 
     def _values(self, record: Record) -> tuple[float, ...] | None:
         """Its objectives; None where it did not finish, or a platform could not tell one of them."""
@@ -131,3 +166,8 @@ class Proposer:
             else:
                 found.append(value - bound.value if bound.at_most else bound.value - value)
         return tuple(found)
+
+
+def _settings(recipe: Recipe) -> dict[str, Any]:
+    """What two recipes must have in common for their measures to be on one scale."""
+    return recipe.model_dump(mode="json", include={"data", "net", "train", "latency"})

@@ -38,6 +38,7 @@ from ray.tune.search import Searcher
 
 from tricksearch.search.cluster import Luggage
 from tricksearch.search.scheduler import RungScheduler
+from tricksearch.search.study import Study
 from tricksearch.search.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
@@ -182,9 +183,10 @@ def run_on_ray(
         stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
         if luggage:
             luggage.open()
-        searcher = LoopSearcher(loop, _room(threads, _gpus_of_a_trial(loop.study.train.device), workers, address))
+        gpus = _gpus_of_a_trial(loop.study)
+        searcher = LoopSearcher(loop, _room(threads, gpus, workers, address))
         tuner = tune.Tuner(
-            tune.with_resources(worker, {"cpu": threads, "gpu": _gpus_of_a_trial(loop.study.train.device)}),
+            tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
                 scheduler=RungScheduler(searcher.stops),
@@ -207,17 +209,20 @@ def run_on_ray(
             raise searcher.error
 
 
-def _gpus_of_a_trial(device: str) -> int:
+def _gpus_of_a_trial(study: Study) -> float:
+    device = study.train.device
     if ":" in device:
         raise InputError(
             f"'{device}' names one GPU, and under Ray each trial is given one",
             place="train.device",
             remedy="write cuda, or use --local",
         )
-    return int(device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1))
+    if device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1):
+        return 1.0 if study.search.gpus is None else study.search.gpus
+    return 0.0
 
 
-def _room(threads: int, gpus: int, workers: int | None, address: str | None) -> Callable[[], int]:
+def _room(threads: int, gpus: float, workers: int | None, address: str | None) -> Callable[[], int]:
     """How many trials may run at a time, as a function to ask again: nodes of a cluster come and go.
 
     Raises InputError where no trial fits and it is not known that more nodes are to come.
@@ -245,21 +250,21 @@ def _nodes() -> list[dict[str, float]]:
     return [node["Resources"] for node in ray.nodes() if node["Alive"]]
 
 
-def _fits(nodes: list[dict[str, float]], threads: int, gpus: int) -> int:
+def _fits(nodes: list[dict[str, float]], threads: int, gpus: float) -> int:
     return sum(
-        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) // gpus if gpus else sys.maxsize)
+        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize)
         for node in nodes
     )
 
 
-def _fitting(threads: int, gpus: int) -> int:
+def _fitting(threads: int, gpus: float) -> int:
     """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
     nodes = _nodes()
     fit = _fits(nodes, threads, gpus)
     if fit < 1:
         have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
         raise InputError(
-            f"no worker fits: a trial takes {threads} CPU threads and {gpus} GPUs, the nodes have {have}",
+            f"no worker fits: a trial takes {threads} CPU threads and {gpus:g} GPUs, the nodes have {have}",
             remedy="lower train.threads, or set train.device to cpu",
         )
     return fit

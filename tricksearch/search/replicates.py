@@ -9,7 +9,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from tricksearch.search.study import Study
-from tricksearch.trial.averages import by_recipe, mean_of
+from tricksearch.trial.averages import mean_of
 from tricksearch.trial.bounds import feasible
 from tricksearch.trial.record import MEASURES, Record
 from tricksearch.verdicts.front import membership
@@ -31,14 +31,13 @@ class Replicate:
     seed: int
 
 
-def next_replicate(study: Study, records: Sequence[Record], running: Mapping[str, set[int]]) -> Replicate | None:
+def next_replicate(study: Study, groups: Runs, running: Mapping[str, set[int]]) -> Replicate | None:
     """What to run again before anything new is tried, or None.
 
-    `running` are the seeds that are being run, by the key of the recipe that is trained.
+    `groups` are the runs of each recipe by its key, `running` the seeds of trainings that are under way likewise.
     """
     if study.search.seeds == 1:
         return None
-    groups = by_recipe(records)
     leads = {runs[0].trial: key for key, runs in groups.items() if runs[0].variant == 0 and runs[0].finished}
     if study.search.seeds == "adaptive":
         key = _in_doubt(study, groups, leads, running)
@@ -101,3 +100,9 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
             squares += variance(values) / fmean(values) ** 2 * (len(values) - 1)
             freedom += len(values) - 1
     return sqrt(squares / freedom) if freedom else 0.0
+
+
+def settled(study: Study, runs: Sequence[Record]) -> bool:
+    """Whether no further run of a recipe is sure to come, so that its mean can be told."""
+    wanted = study.search.seeds
+    return wanted in (1, "adaptive") or len(runs) >= int(wanted) or not any(run.finished for run in runs)

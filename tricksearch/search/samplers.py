@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 import optuna
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from tricksearch.search.layout import Layout, Parameter, Rows, Setting
@@ -30,7 +31,8 @@ class Outcome:
     values: tuple[float, ...] | None  # the objectives; None where the trial gave none
     margins: tuple[float | None, ...] = ()  # one for each constraint; None where it is not known
     stopped: bool = False  # it gave none because it was seen to be behind
-    study: int = 0  # 0 is this study, others are earlier ones, whose values may be on another scale
+    study: int = 0  # 0 is this study, others are earlier ones
+    comparable: bool = True  # whether its values are on this study's scale
 
     @property
     def feasible(self) -> bool:
@@ -48,7 +50,7 @@ class Sampler(Protocol):
         """This setting is being tried."""
 
     def tell(self, outcome: Outcome) -> None:
-        """Learn what became of a setting, taken or not."""
+        """Learn what became of a setting, taken or not. What is told again, a mean over seeds, replaces the first."""
 
 
 class OwnSampler:
@@ -57,6 +59,7 @@ class OwnSampler:
     def __init__(self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int) -> None:
         self.layout, self.maximize, self.seed = layout, tuple(maximize), seed
         self.told: list[Outcome] = []
+        self._place: dict[Hashable, int] = {}  # of this study's outcomes among them
         self.pending: dict[Hashable, Setting] = {}
         self._start = balanced(layout.roots(), startup, seed)
 
@@ -82,9 +85,13 @@ class OwnSampler:
         self.pending[self.layout.key(setting)] = setting
 
     def tell(self, outcome: Outcome) -> None:
-        """Remember it."""
-        self.pending.pop(self.layout.key(outcome.setting), None)
-        self.told.append(outcome)
+        """Remember it, in place of what was told of this setting before."""
+        key = self.layout.key(outcome.setting)
+        self.pending.pop(key, None)
+        if outcome.study == 0 and self._place.setdefault(key, len(self.told)) < len(self.told):
+            self.told[self._place[key]] = outcome
+        else:
+            self.told.append(outcome)
 
     def costs(self, outcomes: Sequence[Outcome]) -> Rows:
         """The objectives of outcomes that have values, (n, k), less being better."""
@@ -159,9 +166,9 @@ class OptunaSampler:
         self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int, sampler: optuna.samplers.BaseSampler
     ) -> None:
         self._layout, self._seed = layout, seed
-        self._study = optuna.create_study(
-            directions=["maximize" if each else "minimize" for each in maximize], sampler=sampler
-        )
+        self._directions = [StudyDirection.MAXIMIZE if each else StudyDirection.MINIMIZE for each in maximize]
+        self._study = optuna.create_study(directions=self._directions, sampler=sampler)
+        self._told: dict[Hashable, int] = {}  # the number of the trial that holds a setting's outcome
         self._start = balanced(layout.roots(), startup, seed)
         self._asked: dict[Hashable, optuna.trial.Trial] = {}
         self._last: tuple[Hashable, optuna.trial.Trial] | None = None
@@ -194,28 +201,45 @@ class OptunaSampler:
 
         One that was stopped is told as pruned, without a value: TPE takes it for worse than every finished one.
         """
-        trial = self._asked.pop(self._layout.key(outcome.setting), None)
+        if not outcome.comparable:
+            return  # its values mean something else, and Optuna's samplers would take them as they are
+        key = self._layout.key(outcome.setting)
         margins = {str(at): margin for at, margin in enumerate(outcome.margins) if margin is not None}
         state = TrialState.COMPLETE
         if outcome.values is None:
             state = TrialState.PRUNED if outcome.stopped else TrialState.FAIL
-        if trial is None and state is not TrialState.FAIL:
-            domains = self._layout.domains(outcome.setting)
-            self._study.add_trial(
-                optuna.trial.create_trial(
-                    state=state,
-                    params=outcome.setting,
-                    distributions=domains,
-                    values=outcome.values,
-                    constraints=margins,
-                )
-            )
-        elif trial is not None and outcome.values is None:
-            self._study.tell(trial, state=state)
-        elif trial is not None and outcome.values is not None:
-            for name, margin in margins.items():
-                trial.set_constraint(name, margin)
-            self._study.tell(trial, outcome.values)
+        trial = self._asked.pop(key, None)
+        if trial is None:
+            if state is not TrialState.FAIL:
+                self._add(key, outcome, state, margins)
+            return
+        for name, margin in margins.items() if outcome.values is not None else ():
+            trial.set_constraint(name, margin)
+        self._study.tell(trial, outcome.values, state=state)
+        self._told[key] = trial.number
+
+    def _add(self, key: Hashable, outcome: Outcome, state: TrialState, margins: dict[str, float]) -> None:
+        """Add a finished trial; where the setting has one already, in a study made anew, for none can be changed."""
+        added = optuna.trial.create_trial(
+            state=state,
+            params=outcome.setting,
+            distributions=self._layout.domains(outcome.setting),
+            values=outcome.values,
+            constraints=margins,
+        )
+        if outcome.study == 0 and key in self._told:
+            trials = self._study.get_trials(deepcopy=True)
+            trials[self._told[key]] = added
+            self._study = optuna.create_study(directions=self._directions, sampler=self._study.sampler)
+            self._study.add_trials(trials)
+            self._asked = {
+                each: optuna.trial.Trial(self._study, self._study.trials[trial.number]._trial_id)
+                for each, trial in self._asked.items()
+            }
+            return
+        self._study.add_trial(added)
+        if outcome.study == 0:
+            self._told[key] = len(self._study.get_trials(deepcopy=False)) - 1
 
     def _drawn(self) -> tuple[optuna.trial.Trial, Setting]:
         trial = self._study.ask()

@@ -16,7 +16,7 @@ from pydantic import (
     field_validator,
 )
 
-from tricksearch.contract import Json, nearest
+from tricksearch.contract import Json, Registry, nearest
 from tricksearch.search.stopping import QUALITIES, StoppingField, StoppingSettings
 from tricksearch.search.store_url import checked_url, without_password
 from tricksearch.search.uses import TrickReader, TrickUse
@@ -24,12 +24,15 @@ from tricksearch.trial.bounds import Constraint
 from tricksearch.trial.document import (
     Document,
     check_names,
+    load_recipe,
     plugin_registry,
     prepared,
     problem,
     read_yaml,
+    recipe_tricks,
     shown,
     validate,
+    with_value,
 )
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES
@@ -207,4 +210,27 @@ def load_study(path: Path) -> Study:
     plugins, registry = plugin_registry(document, study.plugins)
     uses, left_out = TrickReader(document, registry, study.net).read()
     check_names(document, study.data.name, study.net)
-    return study.model_copy(update={"plugins": plugins, "tricks": uses, "left_out": left_out})
+    found = {
+        "first": tuple(_first(document, at, registry, study.net) for at in range(len(study.search.first))),
+        "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from),
+    }
+    search = study.search.model_copy(update=found)
+    return study.model_copy(update={"plugins": plugins, "tricks": uses, "left_out": left_out, "search": search})
+
+
+def _first(document: Document, at: int, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
+    """The tricks of a recipe that is to be tried first: written out, or in a recipe's file."""
+    key = ("search", "first", at)
+    given = document.at(key)
+    if isinstance(given, str):
+        return load_recipe(document.path.parent / given)[0].tricks
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        given = dict.fromkeys(given)
+    if not isinstance(given, dict) or not all(values is None or isinstance(values, dict) for values in given.values()):
+        raise document.error(
+            f"a recipe to try first is a mapping of tricks, a list of them, or a recipe's file, got {shown(given)}",
+            key,
+            "write '- {TRICK: {FIELD: VALUE}}', '- [TRICK, TRICK]' or '- best.yaml'",
+        )
+    plain = {name: values or {} for name, values in given.items()}
+    return recipe_tricks(with_value(document, key, plain), key, registry, net)

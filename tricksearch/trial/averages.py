@@ -20,6 +20,9 @@ def averaged(records: Iterable[Record]) -> list[Record]:
     of their accuracies; all else is the first finished run's. A recipe of which no run finished is shown by its first
     run. A record that stands alone comes back as it is.
     """
+    records = list(records)
+    if len({record.seed for record in records}) < 2:
+        return records  # no recipe runs twice with one seed
     return [mean_of(group) for group in by_recipe(records).values()]
 
 

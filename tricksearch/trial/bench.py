@@ -64,6 +64,7 @@ class Bench:
         self.machine = machine
         self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
         self.looked_seconds = 0.0  # spent on evaluations in the midst of a training
+        self._steps = 0  # optimizer steps that were taken here
         self._data, self._teach, self._net = data, teach, net
         self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
         for trick in self.tricks:
@@ -73,6 +74,11 @@ class Bench:
     def steps_per_epoch(self) -> int:
         """Optimizer steps in an epoch."""
         return max(1, len(self._images) // self.recipe.train.batch_size)
+
+    @property
+    def epochs_trained(self) -> float:
+        """Epochs that were trained here, fine-tuning and what was broken off included."""
+        return self._steps / self.steps_per_epoch
 
     def generator(self, name: str) -> torch.Generator:
         """A random generator on the device, seeded by the trial's seed and `name`."""
@@ -142,13 +148,17 @@ class Bench:
             weights=weights,
             precision=self.precision,
             shuffle=self.generator(f"{name}.shuffle"),
-            step_aside=self.machine.step_aside,
+            step_aside=self._between_batches,
             after_epoch=None if rungs is None else functools.partial(self._look, rungs, weights),
         )
         # For dropout and the like, which draw from the global generator; behind the hooks, so that nothing that
         # they draw, nor a teacher that is trained in one trial and read in the next, can shift it.
         torch.manual_seed(self.stream(name))
         return train(net, plan)
+
+    def _between_batches(self) -> None:
+        self.machine.step_aside()
+        self._steps += 1
 
     def _look(self, rungs: Rungs, weights: Weights, epoch: int, net: nn.Module) -> None:
         if epoch not in rungs.epochs:

@@ -222,11 +222,11 @@ def _net_recipe(document: Document, key: Key, value: dict[str, Any], registry: R
     given = dict(value)
     if isinstance(given.get("net"), str):
         given["net"] = {"name": given["net"]}
-    recipe = validate(_with(document, key, given), _NetRecipe, key)
+    recipe = validate(with_value(document, key, given), _NetRecipe, key)
     if "net" in given:
         _check_net(document, (*key, "net"), recipe.net)
     if "tricks" in given:
-        given["tricks"] = _tricks(document, (*key, "tricks"), registry, recipe.net)
+        given["tricks"] = recipe_tricks(document, (*key, "tricks"), registry, recipe.net)
     return given
 
 
@@ -240,17 +240,17 @@ def _check_net(document: Document, key: Key, net: NetSettings) -> None:
         raise document.moved(error, inner if inner in document.lines else key) from None
 
 
-def _with(document: Document, key: Key, value: Any) -> Document:
+def with_value(document: Document, key: Key, value: Any) -> Document:
     """The document with another value at a key."""
     if not key:
         return replace(document, data=value)
     above = document.at(key[:-1])
     changed: Any = dict(above) if isinstance(above, Mapping) else list(above)
     changed[key[-1]] = value
-    return _with(document, key[:-1], changed)
+    return with_value(document, key[:-1], changed)
 
 
-def _tricks(document: Document, key: Key, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
+def recipe_tricks(document: Document, key: Key, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
     """The tricks of a recipe, each with every value written out."""
     found: dict[str, dict[str, Json]] = {}
     for name, given in (document.at(key) or {}).items():
@@ -287,7 +287,7 @@ def load_recipe(path: Path) -> tuple[Recipe, int]:
     document = prepared(read_yaml(path))
     file = validate(document, _RecipeFile)
     plugins, registry = plugin_registry(document, file.plugins)
-    tricks = _tricks(document, ("tricks",), registry, file.net)
+    tricks = recipe_tricks(document, ("tricks",), registry, file.net)
     check_names(document, file.data.name, file.net)
     recipe = Recipe(
         data=file.data, net=file.net, train=file.train, latency=file.latency, plugins=plugins, tricks=tricks

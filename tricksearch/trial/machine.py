@@ -19,6 +19,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
+
 from tricksearch.contract import InputError
 
 COMMON = Path("/tmp")  # noqa: S108  # foreseeable on purpose; what others may put there is met in _open
@@ -27,11 +29,13 @@ COMMON = Path("/tmp")  # noqa: S108  # foreseeable on purpose; what others may p
 class Machine:
     """This process's hold on the machine. Not for use from several threads at once."""
 
-    def __init__(self, folder: Path | None = None) -> None:
+    def __init__(self, folder: Path | None = None, memory: int | None = None) -> None:
+        """Take part in the locks of this folder; `memory`, in bytes, is what this process may hold."""
         place = folder or _folder()
         self._gate = _open(place / "tricksearch-machine-gate.lock")
         self._floor = _open(place / "tricksearch-machine-floor.lock")
         self._sharing = False
+        self._memory = memory
         self.waited = 0.0  # seconds that this process has spent waiting for others, in all
 
     @contextlib.contextmanager
@@ -44,7 +48,12 @@ class Machine:
             self._leave()
 
     def step_aside(self) -> None:
-        """Let a waiting stopwatch have the machine; called between two batches."""
+        """Let a waiting stopwatch have the machine; called between two batches.
+
+        Raises MemoryError where this process holds more memory than it may.
+        """
+        if self._memory is not None and (held := psutil.Process().memory_info().rss) > self._memory:
+            raise MemoryError(f"{held / 2**30:.2f} GiB are held, and the limit is {self._memory / 2**30:.2f}")
         if self._sharing and self._wanted():  # unasked, a GPU's queue would run empty at every batch
             self._leave()
             self._enter()

@@ -45,6 +45,8 @@ def run_trial(
     reraise: tuple[type[Exception], ...] = (),
     rungs: Collection[int] = (),
     report: Report = lambda progress: None,
+    memory_gib: float | None = None,
+    gpus: float | None = None,
 ) -> list[Record]:
     """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
@@ -52,12 +54,14 @@ def run_trial(
     training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
     `cache` is what is known already, or its folder; `note` hears which stage begins; errors of the kinds in `reraise`
     come out as they were raised. After the epochs in `rungs`, counted from 1, `report` hears how far the trial's
-    training has come, and may end it by raising Stopped; of a net that is known already it hears nothing. Raises
-    InputError where no trial of this study could run here: its data, its plugins or its cache are not there, or the
-    disk is full.
+    training has come, and may end it by raising Stopped; of a net that is known already it hears nothing.
+    `memory_gib` is what this process may hold, `gpus` the part of a GPU whose memory it may. Raises InputError where
+    no trial of this study could run here: its data, its plugins or its cache are not there, or the disk is full.
     """
     torch.set_num_threads(recipe.train.threads)
-    machine = Machine()
+    machine = Machine(memory=None if memory_gib is None else int(memory_gib * 2**30))
+    if gpus is not None and 0 < gpus < 1 and torch.cuda.is_available():
+        torch.cuda.set_per_process_memory_fraction(gpus)
     records: list[Record] = []
     try:
         with machine.shared():
@@ -111,6 +115,7 @@ class _Form:
             versions=versions() | extra_versions(),
             reused=list(stages.reused) if stages else [],
             spent_seconds=round(spent, 3),
+            spent_epochs=round(stages.spent_epochs, 3) if stages else 0.0,
             **measured,
         )
 

@@ -71,8 +71,14 @@ class Stages:
         self._run_by: Runtime | None = None
         self._ran: set[str] = set()
         self._known: dict[str, None] = {}
+        self._taught_epochs = 0.0
         self.spent_seconds = 0.0  # of training that was run here, a teacher's and looks at rungs included
         self._since = 0.0  # when the last training began, by `_clock`
+
+    @property
+    def spent_epochs(self) -> float:
+        """Epochs that were trained here, a teacher's and those of a training that was broken off included."""
+        return self._taught_epochs + self.bench.epochs_trained
 
     def measures(self) -> dict[str, Any]:
         """Every measure of the deployable, as a record names them. Raises TrialError and what a stage may raise."""
@@ -318,6 +324,7 @@ class Stages:
             own = Stages(recipe, teacher.SEED, self._shop, Path(folder))
             net = copy.deepcopy(own.trained_net())
             self.spent_seconds += own.spent_seconds
+            self._taught_epochs += own.spent_epochs
             return teacher.frozen(net, own.bench.precision)
 
     @property

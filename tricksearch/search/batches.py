@@ -1,0 +1,54 @@
+"""Batches: what makes a search the same again, however long its trials take and in which order they end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
+
+
+class Batch:
+    """The trials that are asked for together, with nothing learnt between them: what a reproducible search needs.
+
+    The batches go by the trials' numbers, so that a run that was interrupted goes on with the same ones. Where the
+    search need not be reproducible, every trial is learnt from at once.
+    """
+
+    def __init__(self, study: Study, store: Store, workers: int) -> None:
+        self._on = study.search.reproducible
+        if self._on:
+            if store.fact("batch") is None:
+                store.put_fact("batch", workers)
+            self._size: int = store.fact("batch")
+        self._running: set[int] = set()
+        self._waiting: list[Sequence[Record]] = []
+
+    def divided(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
+        """The records of an earlier run: those to learn from at once, and those of a batch that was not finished."""
+        if not self._on:
+            return list(records), []
+        trials = sorted({record.trial for record in records})
+        whole = next((at for at, trial in enumerate(trials) if trial != at), len(trials)) // self._size * self._size
+        for trial in trials[whole:]:
+            self._waiting.append([record for record in records if record.trial == trial])
+        return [each for each in records if each.trial < whole], [each for each in records if each.trial >= whole]
+
+    @property
+    def full(self) -> bool:
+        """Whether no further trial may be asked for until those of the batch have finished."""
+        return self._on and len(self._running) + len(self._waiting) >= self._size
+
+    def start(self, trial: int) -> None:
+        """Hear that a trial of the batch was asked for."""
+        self._running.add(trial)
+
+    def finished(self, records: Sequence[Record]) -> list[Sequence[Record]]:
+        """The trials to learn from now that this one has finished, in the order of their numbers."""
+        self._running.discard(records[0].trial)
+        self._waiting.append(records)
+        if self._on and (self._running or len(self._waiting) < self._size):
+            return []
+        ready, self._waiting = sorted(self._waiting, key=lambda each: each[0].trial), []
+        return ready
