@@ -211,7 +211,7 @@ def test_data_of_a_relative_folder_travel_once_and_absolute_ones_are_found(image
     os.chdir(elsewhere)
     job = Job(3, "search", 0, trial | {"plugins": [], "tricks": {}}, [], [], "not here", "not here")
     site = Site(ask, digest, tmp_path / "node")
-    (record,) = site.run(job)
+    (record,) = site.run(job, lambda progress: None)
     assert record.finished, record.reason
     assert record.recipe["data"]["root"] == "images.npz"
     assert (tmp_path / "node" / "data" / "data" / digest).is_dir()

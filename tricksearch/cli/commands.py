@@ -278,7 +278,7 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path, why
     console.print(
         f"{text.count(trials, 'trial')}, {text.count(len(records), 'record')}, {failed} of them without a result"
         f"{f', {stopped} stopped early' if stopped else ''}; {images} validation images each; "
-        f"{f'{again} of {len(means)} recipes ran more than once and stand with their mean' if again else 'one run each'}."
+        f"{f'{again} of {len(means)} recipes ran again and stand with their mean' if again else 'one run each'}."
     )
     if trials < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")

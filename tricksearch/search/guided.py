@@ -21,8 +21,8 @@ from tricksearch.search.surrogate import GaussianProcess
 
 BLIND = 0.15  # the share of trials that the model does not choose
 NEIGHBOURS, FARTHER, CROSSED, ANYWHERE = 256, 64, 64, 32  # candidates of each kind
-KNOWN = 300  # outcomes that the model holds at most: the front, the start, and the latest
-BEYOND = 0.5  # the reference point lies so far behind the front's worst values, as a share of the front's range
+KNOWN = 250  # outcomes that the model holds at most: the front, the start, and the latest
+BEYOND = 1.0  # the reference point lies so far behind the worst values of the front, as a share of its range
 DIRECTIONS, SAMPLES = 32, 16
 FIT_AGAIN = 1.15  # the model is fitted again when it knows so many times as many outcomes
 
@@ -85,12 +85,12 @@ class GuidedSearch(LocalSearch):
         self, known: Sequence[Outcome], members: Sequence[Outcome], candidates: Rows, random: np.random.Generator
     ) -> Rows:
         """The expected gain of each candidate, (m,), up to a factor."""
-        pending = [self.layout.row(each) for each in self.pending.values()]
-        rows = np.array([self.layout.row(each.setting) for each in known] + pending)
-        between, towards = self.layout.distances(rows, rows), self.layout.distances(candidates, rows)
+        known_rows = [self.layout.row(each.setting) for each in known]
+        points = self.layout.coded(np.array(known_rows + [self.layout.row(each) for each in self.pending.values()]))
+        asked = self.layout.coded(candidates)
         chance = np.ones(len(candidates))
         for name, targets in self._limits(known).items():
-            mean, spread, _ = self._predicted(name, targets, between, towards)
+            mean, spread, _ = self._predicted(name, targets, points, asked)
             chance *= norm.cdf(-mean / spread)
         measured = [at for at, each in enumerate(known) if each.values is not None]
         scores = np.full((len(known), len(self.maximize)), np.nan)
@@ -99,7 +99,7 @@ class GuidedSearch(LocalSearch):
         front = [at for at, each in enumerate(known) if id(each) in inside]
         means, spreads, believed = [], [], []
         for objective in range(len(self.maximize)):
-            mean, spread, guess = self._predicted(f"value {objective}", scores[:, objective], between, towards)
+            mean, spread, guess = self._predicted(f"value {objective}", scores[:, objective], points, asked)
             means.append(mean)
             spreads.append(spread)
             believed.append(guess)
@@ -132,27 +132,25 @@ class GuidedSearch(LocalSearch):
             found["failure"] = np.where(failed, 1.0, -1.0)
         return found
 
-    def _predicted(self, name: str, targets: Rows, between: Rows, towards: Rows) -> tuple[Rows, Rows, Rows]:
-        """Mean and deviation for the candidates, (m,) each, and what is believed of the pending ones.
+    def _predicted(self, name: str, targets: Rows, points: Rows, asked: Rows) -> tuple[Rows, Rows, Rows]:
+        """Mean and deviation at the points that are asked for, (m,) each, and what is believed of the pending ones.
 
-        What is being tried counts as if it had come out as expected, so that the next choice keeps away from it.
+        `points` (n + p, d) are the known ones, with targets (n,), then the pending. What is being tried counts as if
+        it had come out as expected, so that the next choice keeps away from it.
         """
-        n = len(targets)
         there = np.flatnonzero(~np.isnan(targets))
-        model = self._models.setdefault(name, GaussianProcess(len(self.layout)))
-        inner = between[:, there][:, :, there]
-        if len(there) >= FIT_AGAIN * self._fitted.get(name, 0) or len(there) == KNOWN:
-            if len(there) != self._fitted.get(name):
-                model.fit(inner, targets[there])
-            self._fitted[name] = len(there)
-        model.condition(inner, targets[there])
-        waiting = np.arange(n, between.shape[1])
+        values, known, waiting = targets[there], points[there], points[len(targets) :]
+        model = self._models.setdefault(name, GaussianProcess(self.layout.nominal))
+        seen = sum(each.study == 0 for each in self.told)
+        if seen >= FIT_AGAIN * self._fitted.get(name, 0):
+            model.fit(known, values)
+            self._fitted[name] = max(seen, 1)
+        model.condition(known, values)
         believed = np.empty(0)
         if len(waiting):
-            believed, _ = model.predict(between[:, waiting][:, :, there])
-            there = np.append(there, waiting)
-            model.condition(between[:, there][:, :, there], np.append(targets[there[there < n]], believed))
-        mean, spread = model.predict(towards[:, :, there])
+            believed, _ = model.predict(waiting)
+            model.condition(np.concatenate([known, waiting]), np.append(values, believed))
+        mean, spread = model.predict(asked)
         return mean, spread, believed
 
 

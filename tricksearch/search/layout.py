@@ -176,19 +176,21 @@ class Layout:
                     rows[chosen, at] = self._moved(each, rows[chosen, at], random)
         return self.settled(rows, random)
 
-    def distances(self, one: Rows, other: Rows) -> Rows:
-        """How far the rows (n, d) and (m, d) differ in each parameter, in [0, 1]: shape (d, n, m).
+    @cached_property
+    def nominal(self) -> NDArray[np.bool_]:
+        """Which parameters have options in no order, (d,): two values of them are equal or not."""
+        return np.array([not each.ordered for each in self.parameters], dtype=bool)
 
-        Where a parameter is not active it stands in the middle of its range, or is an option of its own, so that
-        exp(-distance) is a covariance.
+    def coded(self, rows: Rows) -> Rows:
+        """The rows (n, d) as a model reads them: ordered parameters in [0, 1], the index of an option otherwise.
+
+        Where a parameter is not active it stands in the middle of its range, or is an option of its own.
         """
-        found = np.empty((len(self), len(one), len(other)))
+        found = np.empty_like(rows)
         for at, each in enumerate(self.parameters):
             last = len(each.options) - 1 if each.options is not None else 1
             idle = last / 2 if each.ordered else -1.0
-            left, right = (np.nan_to_num(rows[:, at], nan=idle) for rows in (one, other))
-            apart = np.abs(left[:, None] - right[None])
-            found[at] = apart / last if each.ordered else apart > 0
+            found[:, at] = np.nan_to_num(rows[:, at], nan=idle) / (last if each.ordered else 1)
         return found
 
     def key(self, setting: Mapping[str, Any]) -> Hashable:

@@ -144,7 +144,8 @@ class QuasiRandom(OwnSampler):
         from scipy.stats import qmc
 
         sequence = qmc.Sobol(max(1, len(self.layout)), rng=np.random.default_rng(self.seed))
-        sequence.fast_forward(number)
+        if number:
+            sequence.fast_forward(number)
         point = iter(sequence.random(1)[0])
         yield self.layout.walk(lambda each: each.at(float(next(point))))
 

@@ -1,9 +1,9 @@
 """A Gaussian process over settings: what a measure is expected to be where nothing was tried, and how sure that is.
 
-The covariance of two settings is exp(-sum of weight x distance over the parameters): the exponential kernel for
-numbers, and for options the transformed overlap kernel of Wan et al. 2021, arXiv 2102.07188. The weights, one for
-each parameter, and the share of noise are those of the highest posterior density; Rasmussen and Williams 2006,
-"Gaussian Processes for Machine Learning", chapters 2 and 5.
+The covariance of two settings is exp(-sum of weight x distance over the parameters), where the distance of two
+options is 0 or 1: the exponential kernel for numbers, and for options the transformed overlap kernel of Wan et al.
+2021, arXiv 2102.07188. The weights, one for each parameter, and the share of noise are those of the highest posterior
+density; Rasmussen and Williams 2006, "Gaussian Processes for Machine Learning", chapters 2 and 5.
 """
 
 from __future__ import annotations
@@ -17,20 +17,29 @@ Floats = NDArray[np.float64]
 WEIGHT, WEIGHT_SPREAD = np.log(0.3), 1.0  # prior of log(weight): mean, standard deviation
 NOISE, NOISE_SPREAD = np.log(0.01), 1.5  # prior of log(noise / signal variance)
 STEPS = 25  # of the fit; it starts where the last one ended
+FITTED = 128  # points that the weights are chosen by at most, spread evenly: the cost grows with their cube
 
 
 class GaussianProcess:
-    """One measure. Fit it from time to time, condition it on what is known, then ask."""
+    """One measure. Fit it from time to time, condition it on what is known, then ask.
 
-    def __init__(self, dimensions: int) -> None:
-        self._weights: Floats = np.full(dimensions, WEIGHT)  # logarithms, like the noise
+    Points are rows (n, d): numbers in [0, 1], or the index of an option where `nominal`, shape (d,), says so.
+    """
+
+    def __init__(self, nominal: NDArray[np.bool_]) -> None:
+        self._nominal = nominal
+        self._weights: Floats = np.full(len(nominal), WEIGHT)  # logarithms, like the noise
         self._noise = float(NOISE)
-        self._mean = 0.0
 
-    def fit(self, distances: Floats, values: Floats) -> None:
-        """Choose weights and noise from distances (d, n, n) and values (n,)."""
-        n = len(values)
-        flat, centred = distances.reshape(len(distances), -1), values - values.mean()
+    def fit(self, points: Floats, values: Floats) -> None:
+        """Choose weights and noise by points (n, d) and their values (n,)."""
+        chosen = np.unique(np.linspace(0, len(values) - 1, FITTED).round().astype(int))
+        points, values = points[chosen], values[chosen]
+        n, centred = len(values), values - values.mean()
+        flat = np.stack(
+            [self._distance(points, points, at).ravel() for at in range(len(self._nominal))] or [np.zeros(0)]
+        )
+        flat = flat.reshape(len(self._nominal), n * n)
 
         def cost(point: Floats) -> tuple[float, Floats]:
             weights, noise = np.exp(point[:-1]), np.exp(point[-1])
@@ -54,23 +63,29 @@ class GaussianProcess:
         best = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": STEPS})
         self._weights, self._noise = best.x[:-1], float(best.x[-1])
 
-    def condition(self, distances: Floats, values: Floats) -> None:
-        """Take these values (n,), with the distances (d, n, n) between their settings, as what is known."""
-        self._mean = float(values.mean())
-        centred = values - self._mean
-        noise = np.exp(self._noise)
-        correlation = self._correlation(distances)
-        self._lower = np.linalg.cholesky(correlation + noise * np.eye(len(values)))
-        self._solved = cho_solve((self._lower, True), centred)
-        self._variance = max(float(centred @ self._solved) / len(values), 1e-9)
+    def condition(self, points: Floats, values: Floats) -> None:
+        """Take these points (n, d) and their values (n,) as what is known."""
+        self._points, self._mean = points, float(values.mean())
+        correlation = self._correlation(points, points)
+        correlation[np.diag_indices(len(values))] += np.exp(self._noise)
+        self._lower = np.linalg.cholesky(correlation)
+        self._solved = cho_solve((self._lower, True), values - self._mean)
+        self._variance = max(float((values - self._mean) @ self._solved) / len(values), 1e-9)
 
-    def predict(self, distances: Floats) -> tuple[Floats, Floats]:
-        """Mean and standard deviation, each (m,), where the distances to what is known are (d, m, n)."""
-        correlation = self._correlation(distances)
+    def predict(self, points: Floats) -> tuple[Floats, Floats]:
+        """Mean and standard deviation at points (m, d), each (m,)."""
+        correlation = self._correlation(points, self._points)
         mean = self._mean + correlation @ self._solved
         explained = solve_triangular(self._lower, correlation.T, lower=True)
         left = np.maximum(1.0 - (explained**2).sum(axis=0), 1e-9)
         return mean, np.sqrt(self._variance * left)
 
-    def _correlation(self, distances: Floats) -> Floats:
-        return np.asarray(np.exp(-np.tensordot(np.exp(self._weights), distances, axes=1)))
+    def _correlation(self, one: Floats, other: Floats) -> Floats:
+        total = np.zeros((len(one), len(other)))
+        for at, weight in enumerate(np.exp(self._weights)):
+            total += weight * self._distance(one, other, at)
+        return np.asarray(np.exp(-total))
+
+    def _distance(self, one: Floats, other: Floats, at: int) -> Floats:
+        left, right = one[:, at, None], other[None, :, at]
+        return np.asarray(left != right if self._nominal[at] else np.abs(left - right), dtype=float)
