@@ -23,6 +23,7 @@ BLIND = 0.15  # the share of trials that the model does not choose
 NEIGHBOURS, FARTHER, CROSSED, ANYWHERE = 256, 64, 64, 32  # candidates of each kind
 KNOWN = 250  # outcomes that the model holds at most: the front, the start, and the latest
 BEYOND = 1.0  # the reference point lies so far behind the worst values of the front, as a share of its range
+NARROW = 1.0  # a front whose range is less, in normal scores, counts as having this one
 DIRECTIONS, SAMPLES = 32, 16
 FIT_AGAIN = 1.15  # the model is fitted again when it knows so many times as many outcomes
 
@@ -112,7 +113,7 @@ class GuidedSearch(LocalSearch):
 
     def _scores(self, outcomes: Sequence[Outcome]) -> Rows:
         """The normal scores of the costs, (n, k), each study's among themselves."""
-        costs, studies = self.costs(outcomes), np.array([each.study for each in outcomes])
+        costs, studies = self.costs(outcomes), np.array([0 if each.comparable else each.study for each in outcomes])
         found = np.empty_like(costs)
         for study in set(studies.tolist()):
             chosen = studies == study
@@ -156,7 +157,7 @@ class GuidedSearch(LocalSearch):
 
 def _reference(scores: Rows) -> Rows:
     worst, best = scores.max(axis=0), scores.min(axis=0)
-    return np.asarray(worst + BEYOND * np.maximum(worst - best, BEYOND))
+    return np.asarray(worst + BEYOND * np.maximum(worst - best, NARROW))
 
 
 def _hypervolume_gain(samples: Rows, reached: Rows, reference: Rows, random: np.random.Generator) -> Rows:
