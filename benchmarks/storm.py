@@ -58,7 +58,6 @@ class Storm:
             "RAY_AUTH_TOKEN": secrets.token_hex(16),
             "RAY_USAGE_STATS_ENABLED": "0",
             "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
             "RAY_health_check_initial_delay_ms": "0",
             "RAY_health_check_period_ms": "500",
             "RAY_health_check_timeout_ms": "10000",
@@ -69,6 +68,8 @@ class Storm:
             "head", "--head", f"--port={self._address.rpartition(':')[2]}", "--num-cpus=0",
             "--include-dashboard=false", f"--temp-dir={folder / 'ray'}",
         )  # fmt: skip
+        while self.head.poll() is None and not answers(self._address):
+            time.sleep(0.1)
         self.nodes = [self._add_node(number) for number in range(NODES)]
         self.driver = self._start_driver()
         self.drivers = 1
@@ -141,6 +142,14 @@ class Storm:
                 stderr=sink,
                 start_new_session=True,
             )
+
+
+def answers(address: str) -> bool:
+    """Whether something listens at host:port."""
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
 
 
 def family(pid: int) -> list[psutil.Process]:

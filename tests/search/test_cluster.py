@@ -100,6 +100,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def wait_for_port(address, node, patience=60):
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return
+        except OSError:
+            assert node.process.poll() is None, (node.folder / "log").read_text()
+            assert time.monotonic() < end, "the head did not come up"
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def cluster():
     """A head without CPUs, a way to add nodes and a way to start a driver; ends all their processes."""
@@ -111,7 +124,6 @@ def cluster():
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps the servers on the loopback address
         # A node that is gone is known to be gone at once; a node that is slow is not taken for one.
         "RAY_health_check_initial_delay_ms": "0",
         "RAY_health_check_period_ms": "500",
@@ -145,6 +157,7 @@ def cluster():
     node("head", "--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false",
          f"--temp-dir={folder / 'ray'}")  # fmt: skip
     try:
+        wait_for_port(address, started[0])
         yield node, drive, folder
     finally:
         left = [psutil.Process(each.pid) for each in drivers if each.poll() is None]
