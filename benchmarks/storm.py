@@ -13,6 +13,7 @@ import os
 import random
 import secrets
 import shutil
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -28,6 +29,12 @@ from benchmarks.common import Row, hardware_line, print_rows
 
 NODES = 2
 LIMIT = 690.0  # seconds, after which the storm gives up and says how far it came
+# Ray's processes listen on the loopback address alone where it takes itself for being on a system without clusters;
+# only its command line then refuses to add a node.
+RAY_START = """import types
+from ray.scripts import scripts
+scripts.ray_constants = types.SimpleNamespace(**vars(scripts.ray_constants) | {"ENABLE_RAY_CLUSTER": True})
+scripts.main()"""
 STUDY = """\
 data: {{name: digits, train_images: 60, validation_images: 60}}
 net: {{widths: [8], blocks: 1}}
@@ -69,6 +76,8 @@ class Storm:
             "head", "--head", f"--port={self._address.rpartition(':')[2]}", "--num-cpus=0",
             "--include-dashboard=false", f"--temp-dir={folder / 'ray'}",
         )  # fmt: skip
+        while self.head.poll() is None and not answers(self._address):
+            time.sleep(0.1)
         self.nodes = [self._add_node(number) for number in range(NODES)]
         self.driver = self._start_driver()
         self.drivers = 1
@@ -93,7 +102,7 @@ class Storm:
             self.nodes[number].wait()
             self.nodes[number] = self._add_node(number)
         else:
-            workers = [each for node in self.nodes for each in family(node.pid) if "Trial" in title(each)]
+            workers = [each for node in self.nodes for each in family(node.pid) if "Train" in title(each)]
             if not workers:
                 return False
             kill([chance.choice(workers)])
@@ -121,10 +130,11 @@ class Storm:
         return self._start_node(str(number), f"--address={self._address}", "--num-cpus=1")
 
     def _start_node(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        ray = str(Path(sys.executable).with_name("ray"))
         common = ("--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats")
         own = {"TRICKSEARCH_NODE_CACHE": str(self._folder / f"kept-{name}")}
-        return self._popen([ray, "start", "--block", *common, *arguments], own, f"node-{name}.log")
+        return self._popen(
+            [sys.executable, "-c", RAY_START, "start", "--block", *common, *arguments], own, f"node-{name}.log"
+        )
 
     def _start_driver(self) -> subprocess.Popen[bytes]:
         command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", "storm.yaml"]
@@ -141,6 +151,14 @@ class Storm:
                 stderr=sink,
                 start_new_session=True,
             )
+
+
+def answers(address: str) -> bool:
+    """Whether something listens at host:port."""
+    host, _, port = address.rpartition(":")
+    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
+        return True
+    return False
 
 
 def family(pid: int) -> list[psutil.Process]:
@@ -175,6 +193,7 @@ def main(arguments: list[str]) -> list[Row]:
     parser.add_argument("--keep", action="store_true", help="leave the folder with its logs")
     asked = parser.parse_args(arguments)
     print(hardware_line())
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # the cluster must not outlive a storm that is called off
     folder = Path(tempfile.mkdtemp(prefix="tss-", dir="/tmp"))  # short: Ray's sockets lie below it
     storm = Storm(folder, asked.trials)
     start = time.monotonic()

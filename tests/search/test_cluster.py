@@ -53,6 +53,14 @@ class Mark(Trick):
 '''
 
 
+# Ray's processes listen on the loopback address alone where it takes itself for being on a system without clusters;
+# only its command line then refuses to add a node.
+RAY_START = """import types
+from ray.scripts import scripts
+scripts.ray_constants = types.SimpleNamespace(**vars(scripts.ray_constants) | {"ENABLE_RAY_CLUSTER": True})
+scripts.main()"""
+
+
 class Node:
     """One `ray start` with its raylet and workers, in a folder that holds nothing of the study."""
 
@@ -62,7 +70,7 @@ class Node:
         self.marks_file = self.folder / "marks"
         self.process = subprocess.Popen(
             [
-                *(str(Path(sys.executable).with_name("ray")), "start", "--block", "--node-ip-address=127.0.0.1"),
+                *(sys.executable, "-c", RAY_START, "start", "--block", "--node-ip-address=127.0.0.1"),
                 *("--object-store-memory=80000000", "--disable-usage-stats", *arguments),
             ],
             cwd=self.folder,
@@ -87,6 +95,15 @@ class Node:
         self.process.wait()
 
 
+def listening(node):
+    found = set()
+    for process in node.family():
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections(kind="tcp")
+            found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
+    return {address.removeprefix("::ffff:") for address in found}
+
+
 def kill(processes):
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
@@ -100,6 +117,19 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def wait_for_port(address, node, patience=60):
+    host, _, port = address.rpartition(":")
+    end = time.monotonic() + patience
+    while True:
+        try:
+            with socket.create_connection((host, int(port)), timeout=1):
+                return
+        except OSError:
+            assert node.process.poll() is None, (node.folder / "log").read_text()
+            assert time.monotonic() < end, "the head did not come up"
+            time.sleep(0.1)
+
+
 @pytest.fixture
 def cluster():
     """A head without CPUs, a way to add nodes and a way to start a driver; ends all their processes."""
@@ -111,7 +141,7 @@ def cluster():
         "RAY_AUTH_TOKEN": secrets.token_hex(16),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # keeps the servers on the loopback address
+        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
         # A node that is gone is known to be gone at once; a node that is slow is not taken for one.
         "RAY_health_check_initial_delay_ms": "0",
         "RAY_health_check_period_ms": "500",
@@ -145,6 +175,7 @@ def cluster():
     node("head", "--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false",
          f"--temp-dir={folder / 'ray'}")  # fmt: skip
     try:
+        wait_for_port(address, started[0])
         yield node, drive, folder
     finally:
         left = [psutil.Process(each.pid) for each in drivers if each.poll() is None]
@@ -159,10 +190,10 @@ def cluster():
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def wait_until(true, what, driver, end):
+def wait_until(true, what, driver, end, log):
     while not true():
         assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < end, f"{what} did not happen in time"
+        assert time.monotonic() < end, f"{what} did not happen in time\n{log.read_text() if log.exists() else ''}"
         time.sleep(0.05)
 
 
@@ -185,16 +216,18 @@ def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster,
         "search": {"trials": TRIALS, "startup": 2},
     }
     (home / "study.yaml").write_text(yaml.safe_dump(study))
+    log = home / "runs" / "study" / "run.log"
     first, second = add_node("first"), add_node("second")
     driver = drive(home / "study.yaml")
 
     # Both nodes hold a trial at the gate; then one is gone, and what it held must run on the node that comes late.
-    wait_until(lambda: first.marks() and second.marks(), "a trial on each of two nodes", driver, end)
+    wait_until(lambda: first.marks() and second.marks(), "a trial on each of two nodes", driver, end, log)
     ((level, plugin),) = first.marks()
     assert str(home) not in plugin, "the plugin did not travel"
     first.kill()
     late = add_node("late")
-    wait_until(late.marks, "a trial on the node that came late", driver, end)
+    wait_until(late.marks, "a trial on the node that came late", driver, end, log)
+    assert {address for node in (second, late) for address in listening(node)} == {"127.0.0.1"}
     assert late.marks()[0][0] == level, "not the lost trial was handed out first"
     (folder / "gate").touch()
     said, _ = driver.communicate(timeout=max(1, end - time.monotonic()))

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -45,6 +46,7 @@ OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reser
 UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
 LOOK_EVERY = 1.0  # seconds between two looks at what the cluster's nodes are
 JOINING = 60.0  # seconds that a cluster's first nodes get to join
+PROBE_EVERY = 5.0  # seconds between two looks whether Ray's server here is alive
 
 
 class LoopSearcher(Searcher):
@@ -54,11 +56,15 @@ class LoopSearcher(Searcher):
         super().__init__(metric=None, mode=None)
         self._loop, self._room = loop, room
         self._jobs: dict[str, Job] = {}
+        self._server, self._probed = _server_socket(), time.monotonic()
         self.error: Exception | None = None
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
         """The next job, None where there is none just now, or FINISHED."""
         with self._kept():
+            if time.monotonic() - self._probed > PROBE_EVERY:
+                self._probed = time.monotonic()
+                self._probe()
             job = self._loop.next() if self.error is None and self._loop.running < self._room() else None
             if job is not None:
                 self._jobs[trial_id] = job
@@ -96,7 +102,20 @@ class LoopSearcher(Searcher):
         if job is not None:
             memory = "OutOfMemory" in reason or "memory usage threshold" in reason
             with self._kept():
+                self._probe()
                 self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {reason}"[:500])
+
+    def _probe(self) -> None:
+        """Raise RuntimeError where Ray's server on this machine is dead: every further trial would look lost."""
+        try:
+            with socket.socket(socket.AF_UNIX) as wire:
+                wire.settimeout(PROBE_EVERY)
+                wire.connect(self._server)
+        except (ConnectionRefusedError, FileNotFoundError):
+            raise RuntimeError(
+                "Ray's server on this machine (its raylet) has died; what has finished is stored, and the same "
+                "command goes on from there"
+            ) from None
 
     @contextlib.contextmanager
     def _kept(self) -> Iterator[None]:
@@ -207,6 +226,11 @@ def run_on_ray(
         tuner.fit()
         if searcher.error is not None:
             raise searcher.error
+
+
+def _server_socket() -> str:
+    here = ray.get_runtime_context().get_node_id()
+    return next(str(node["RayletSocketName"]) for node in ray.nodes() if node["NodeID"] == here)
 
 
 def _gpus_of_a_trial(study: Study) -> float:
