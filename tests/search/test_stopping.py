@@ -130,6 +130,16 @@ def test_in_a_band_only_rivals_of_similar_latency_count():
     assert stopping(rule, told).report(9, RUNG, {"accuracy": 1.0, "latency_ms": 0.5}) is None
 
 
+def test_in_a_band_every_cost_must_be_similar():
+    rule = StoppingSettings(rule="accuracy_in_band", min_epochs=RUNG, min_rivals=2, band=1.2)
+    three = (*OBJECTIVES, "params")
+    poor = {"accuracy": 1.0, "latency_ms": 1.0, "params": 100.0}
+    near = [(trial, RUNG, {"accuracy": 9.0, "latency_ms": 1.1, "params": 110.0}) for trial in (1, 2)]
+    large = [(trial, RUNG, measures | {"params": 1000.0}) for trial, _, measures in near]
+    assert Stopping(rule, three, EPOCHS, near).report(9, RUNG, poor) is not None
+    assert Stopping(rule, three, EPOCHS, large).report(9, RUNG, poor) is None
+
+
 def test_a_second_report_replaces_the_first_and_other_epochs_do_not_count():
     rule = StoppingSettings(min_rivals=2, rule="nondominated")
     told = [(1, RUNG, {"accuracy": 9.0, "latency_ms": 1.0}), *reports([(9.0, 1.0), (9.0, 1.0)], start=2)]

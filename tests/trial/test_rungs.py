@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from tricksearch.contract import discover
+from tricksearch.trial.bounds import Bound
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.run import run_trial
@@ -108,7 +109,7 @@ def test_a_net_that_gives_no_number_is_right_about_nothing(make_bench, tiny_reci
 def climb(scratch, tmp_path, tiny_recipe):
     """Run a trial with rungs; `stop` is the epoch at which it is stopped. Returns its records and what was told."""
 
-    def run(stop=None, rungs=(1, 2), cache="cache", variants=(), **keys):
+    def run(stop=None, rungs=(1, 2), cache="cache", variants=(), bounds=(), **keys):
         told = []
 
         def report(progress):
@@ -118,7 +119,7 @@ def climb(scratch, tmp_path, tiny_recipe):
 
         recipe = tiny_recipe(**{"train": {"epochs": 4}} | keys)
         others = [recipe.model_copy(update={"tricks": tricks}) for tricks in variants]
-        options = {"cache": tmp_path / cache, "variants": others, "rungs": rungs, "report": report}
+        options = {"cache": tmp_path / cache, "variants": others, "rungs": rungs, "report": report, "bounds": bounds}
         return run_trial(recipe, 0, number=7, reraise=(AssertionError,), **options), told
 
     return run
@@ -173,6 +174,19 @@ def test_only_the_trials_own_training_is_told(climb, tricks):
     assert [each.epoch for each in told] == [1, 2]
     assert told[0].measures.keys() == {"accuracy"}  # nothing is foreseen of its graph
     assert told[0].record.spent_seconds > told[0].record.train_seconds
+
+
+def test_a_variant_that_trains_in_place_of_a_rejected_trial_is_not_told_as_the_trial(climb, tricks):
+    bloated = """
+    def compress(self, net, bench):
+        net.bloat = torch.nn.Parameter(torch.zeros(100_000))
+        return net
+    """
+    folder = str(tricks(bloated=bloated))
+    bound = Bound("params", True, 50_000.0, "params <= 50000")
+    records, told = climb(plugins=[folder], tricks={"bloated": {}}, variants=[{}], bounds=[bound])
+    assert [record.status for record in records] == ["rejected", "finished"]
+    assert told == []
 
 
 def test_progress_crosses_as_json(climb):

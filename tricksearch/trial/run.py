@@ -71,6 +71,7 @@ def run_trial(
             with known.in_use():
                 shop = Shop(registry, data, known, machine, _runner(data), note)
                 for variant, each in enumerate((recipe, *variants)):
+                    # A variant trains only where the trial itself was rejected, and then it is not what was proposed.
                     form = _Form(each, seed, number, variant, phase if variant == 0 else "search")
                     record, training_failed = _record(
                         form, shop, bounds, reraise, frozenset(rungs) if variant == 0 else frozenset(), report
