@@ -106,7 +106,7 @@ class OurSearch:
     """One of tricksearch's own samplers, used as a study uses it: what was tried before is never tried again."""
 
     def __init__(self, table: Table, seed: int, name: str) -> None:
-        from tricksearch.search import layout, samplers
+        from tricksearch.search import layout, sampler, samplers
 
         def domain(each: Parameter) -> optuna.distributions.BaseDistribution:
             if each.ordered:
@@ -115,7 +115,7 @@ class OurSearch:
 
         self._layout = layout.Layout(tuple(layout.Parameter(each.name, domain(each)) for each in table.parameters))
         self._sampler = samplers.make_sampler(name, self._layout, (False, False), seed=seed, startup=STARTUP)
-        self._outcome = samplers.Outcome
+        self._outcome = sampler.Outcome
         self._seen: set[Any] = set()
         self._number = 0
 

@@ -8,7 +8,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 
 from tricksearch.search.layout import Layout, Parameter
-from tricksearch.search.samplers import SAMPLERS, Outcome, make_sampler
+from tricksearch.search.sampler import Outcome
+from tricksearch.search.samplers import SAMPLERS, make_sampler
 from tricksearch.verdicts.front import hypervolume
 
 LAYOUT = Layout(

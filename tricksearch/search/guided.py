@@ -16,7 +16,8 @@ import numpy as np
 from scipy.stats import norm, rankdata
 
 from tricksearch.search.layout import Layout, Rows, Setting
-from tricksearch.search.samplers import LocalSearch, Outcome
+from tricksearch.search.plain_samplers import LocalSearch
+from tricksearch.search.sampler import Outcome
 from tricksearch.search.surrogate import GaussianProcess
 
 BLIND = 0.15  # the share of trials that the model does not choose
@@ -25,6 +26,7 @@ KNOWN = 250  # outcomes that the model holds at most: the front, the start, and 
 BEYOND = 1.0  # the reference point lies so far behind the worst values of the front, as a share of its range
 NARROW = 1.0  # a front whose range is less, in normal scores, counts as having this one
 DIRECTIONS, SAMPLES = 32, 16
+FIRST_FIT = 4  # outcomes
 FIT_AGAIN = 1.15  # the model is fitted again when it knows so many times as many outcomes
 
 
@@ -34,7 +36,7 @@ class GuidedSearch(LocalSearch):
     def __init__(self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int) -> None:
         super().__init__(layout, maximize, seed, startup)
         self._models: dict[str, GaussianProcess] = {}
-        self._fitted: dict[str, int] = {}
+        self._fitted = 0  # outcomes that the models were fitted by
 
     def propose(self, number: int, random: np.random.Generator) -> Iterator[Setting]:
         """Candidates by their expected gain; blind neighbours once in a while, and as long as there is no front."""
@@ -86,6 +88,7 @@ class GuidedSearch(LocalSearch):
         self, known: Sequence[Outcome], members: Sequence[Outcome], candidates: Rows, random: np.random.Generator
     ) -> Rows:
         """The expected gain of each candidate, (m,), up to a factor."""
+        self._fit()
         known_rows = [self.layout.row(each.setting) for each in known]
         points = self.layout.coded(np.array(known_rows + [self.layout.row(each) for each in self.pending.values()]))
         asked = self.layout.coded(candidates)
@@ -93,14 +96,12 @@ class GuidedSearch(LocalSearch):
         for name, targets in self._limits(known).items():
             mean, spread, _ = self._predicted(name, targets, points, asked)
             chance *= norm.cdf(-mean / spread)
-        measured = [at for at, each in enumerate(known) if each.values is not None]
-        scores = np.full((len(known), len(self.maximize)), np.nan)
-        scores[measured] = self._scores([known[at] for at in measured])
+        scores = self._scores(known)
         inside = {id(each) for each in members if each.feasible}
         front = [at for at, each in enumerate(known) if id(each) in inside]
         means, spreads, believed = [], [], []
-        for objective in range(len(self.maximize)):
-            mean, spread, guess = self._predicted(f"value {objective}", scores[:, objective], points, asked)
+        for objective, targets in enumerate(scores.T):
+            mean, spread, guess = self._predicted(f"value {objective}", targets, points, asked)
             means.append(mean)
             spreads.append(spread)
             believed.append(guess)
@@ -111,13 +112,34 @@ class GuidedSearch(LocalSearch):
         reached = np.concatenate([scores[front], np.stack(believed, axis=1)])
         return _hypervolume_gain(samples, reached, _reference(scores[front]), random) * chance
 
+    def _fit(self) -> None:
+        """Fit every model anew when enough has been told since.
+
+        By what was told first, so many of it, from the same start: a search that was interrupted does the same.
+        """
+        told = FIRST_FIT
+        while (then := max(told + 1, round(FIT_AGAIN * told))) <= len(self.told):
+            told = then
+        if told == self._fitted or told > len(self.told):
+            return
+        self._fitted, first = told, self.told[:told]
+        points = self.layout.coded(np.array([self.layout.row(each.setting) for each in first]))
+        measures = {f"value {at}": targets for at, targets in enumerate(self._scores(first).T)}
+        for name, targets in (measures | self._limits(first)).items():
+            there = ~np.isnan(targets)
+            self._models[name] = GaussianProcess(self.layout.nominal)
+            if there.any():
+                self._models[name].fit(points[there], targets[there])
+
     def _scores(self, outcomes: Sequence[Outcome]) -> Rows:
-        """The normal scores of the costs, (n, k), each study's among themselves."""
-        costs, studies = self.costs(outcomes), np.array([0 if each.comparable else each.study for each in outcomes])
-        found = np.empty_like(costs)
+        """The normal scores of the costs, (n, k), each study's among themselves; NaN for what has no values."""
+        found = np.full((len(outcomes), len(self.maximize)), np.nan)
+        measured = np.array([at for at, each in enumerate(outcomes) if each.values is not None], dtype=int)
+        costs = self.costs([outcomes[at] for at in measured])
+        studies = np.array([0 if outcomes[at].comparable else outcomes[at].study for at in measured])
         for study in set(studies.tolist()):
             chosen = studies == study
-            found[chosen] = norm.ppf((rankdata(costs[chosen], axis=0) - 0.5) / int(chosen.sum()))
+            found[measured[chosen]] = norm.ppf((rankdata(costs[chosen], axis=0) - 0.5) / int(chosen.sum()))
         return found
 
     def _limits(self, known: Sequence[Outcome]) -> dict[str, Rows]:
@@ -142,10 +164,6 @@ class GuidedSearch(LocalSearch):
         there = np.flatnonzero(~np.isnan(targets))
         values, known, waiting = targets[there], points[there], points[len(targets) :]
         model = self._models.setdefault(name, GaussianProcess(self.layout.nominal))
-        seen = sum(each.study == 0 for each in self.told)
-        if seen >= FIT_AGAIN * self._fitted.get(name, 0):
-            model.fit(known, values)
-            self._fitted[name] = max(seen, 1)
         model.condition(known, values)
         believed = np.empty(0)
         if len(waiting):

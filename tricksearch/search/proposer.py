@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tricksearch.search.replicates import Replicate, settled
-from tricksearch.search.samplers import Outcome, make_sampler
+from tricksearch.search.sampler import Outcome
+from tricksearch.search.samplers import make_sampler
 from tricksearch.search.space import Space
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
@@ -75,7 +76,7 @@ class Proposer:
         for record in untold:
             self._seen.add(Recipe.model_validate(record.recipe).key)
             self._taken.add(record.trial)
-            self._wait_for(record)
+        self._untold = sorted(untold, key=lambda record: record.trial)
 
     @property
     def number(self) -> int:
@@ -93,6 +94,8 @@ class Proposer:
     def propose(self) -> Proposal | None:
         """The next recipe, or None where every recipe of the space has been tried."""
         number = self.number
+        while self._untold and self._untold[0].trial < number:  # those behind it were not yet known to the sampler
+            self._wait_for(self._untold.pop(0))
         if number == 0:
             return self._proposal(0, "baseline", self._base)
         for tricks in self._study.search.first:

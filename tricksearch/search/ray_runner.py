@@ -8,7 +8,6 @@ import logging
 import os
 import signal
 import socket
-import sys
 import tempfile
 import threading
 import time
@@ -38,14 +37,12 @@ from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
 from tricksearch.search.cluster import Luggage
+from tricksearch.search.room import gpus_of_a_trial, room_for
 from tricksearch.search.scheduler import RungScheduler
-from tricksearch.search.study import Study
 from tricksearch.search.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
 UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
-LOOK_EVERY = 1.0  # seconds between two looks at what the cluster's nodes are
-JOINING = 60.0  # seconds that a cluster's first nodes get to join
 PROBE_EVERY = 5.0  # seconds between two looks whether Ray's server here is alive
 
 
@@ -65,7 +62,7 @@ class LoopSearcher(Searcher):
             if time.monotonic() - self._probed > PROBE_EVERY:
                 self._probed = time.monotonic()
                 self._probe()
-            job = self._loop.next() if self.error is None and self._loop.running < self._room() else None
+            job = self._loop.next() if self.error is None and self._loop.running < self.room_for() else None
             if job is not None:
                 self._jobs[trial_id] = job
                 # As text: Tune keeps statistics of every number that it finds in a mapping, for every trial.
@@ -202,8 +199,8 @@ def run_on_ray(
         stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
         if luggage:
             luggage.open()
-        gpus = _gpus_of_a_trial(loop.study)
-        searcher = LoopSearcher(loop, _room(threads, gpus, workers, address))
+        gpus = gpus_of_a_trial(loop.study)
+        searcher = LoopSearcher(loop, room_for(threads, gpus, workers, address))
         tuner = tune.Tuner(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
             tune_config=tune.TuneConfig(
@@ -231,67 +228,6 @@ def run_on_ray(
 def _server_socket() -> str:
     here = ray.get_runtime_context().get_node_id()
     return next(str(node["RayletSocketName"]) for node in ray.nodes() if node["NodeID"] == here)
-
-
-def _gpus_of_a_trial(study: Study) -> float:
-    device = study.train.device
-    if ":" in device:
-        raise InputError(
-            f"'{device}' names one GPU, and under Ray each trial is given one",
-            place="train.device",
-            remedy="write cuda, or use --local",
-        )
-    if device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1):
-        return 1.0 if study.search.gpus is None else study.search.gpus
-    return 0.0
-
-
-def _room(threads: int, gpus: float, workers: int | None, address: str | None) -> Callable[[], int]:
-    """How many trials may run at a time, as a function to ask again: nodes of a cluster come and go.
-
-    Raises InputError where no trial fits and it is not known that more nodes are to come.
-    """
-    if address and workers:
-        return lambda: workers  # those that do not fit wait, and an autoscaler sees them wait
-    end = time.monotonic() + JOINING
-    while address and not _fits(_nodes(), threads, gpus) and time.monotonic() < end:
-        time.sleep(0.2)
-    fitting = min(workers or sys.maxsize, _fitting(threads, gpus))
-    if not address:
-        return lambda: fitting
-    looked = time.monotonic()
-
-    def room() -> int:
-        nonlocal fitting, looked
-        if time.monotonic() - looked > LOOK_EVERY:
-            fitting, looked = max(1, _fits(_nodes(), threads, gpus)), time.monotonic()
-        return fitting
-
-    return room
-
-
-def _nodes() -> list[dict[str, float]]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _fits(nodes: list[dict[str, float]], threads: int, gpus: float) -> int:
-    return sum(
-        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize)
-        for node in nodes
-    )
-
-
-def _fitting(threads: int, gpus: float) -> int:
-    """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
-    nodes = _nodes()
-    fit = _fits(nodes, threads, gpus)
-    if fit < 1:
-        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
-        raise InputError(
-            f"no worker fits: a trial takes {threads} CPU threads and {gpus:g} GPUs, the nodes have {have}",
-            remedy="lower train.threads, or set train.device to cpu",
-        )
-    return fit
 
 
 @contextlib.contextmanager

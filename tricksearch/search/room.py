@@ -1,0 +1,77 @@
+"""How many trials a cluster has room for, now and when nodes have come or gone."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable
+
+import ray
+
+from tricksearch.contract import InputError
+from tricksearch.search.study import Study
+
+LOOK_EVERY = 1.0  # seconds between two looks at what the cluster's nodes are
+JOINING = 60.0  # seconds that a cluster's first nodes get to join
+
+
+def gpus_of_a_trial(study: Study) -> float:
+    """The GPUs that Ray gives a trial, in parts of one. Raises InputError where the study names one GPU."""
+    device = study.train.device
+    if ":" in device:
+        raise InputError(
+            f"'{device}' names one GPU, and under Ray each trial is given one",
+            place="train.device",
+            remedy="write cuda, or use --local",
+        )
+    if device == "cuda" or (device == "auto" and ray.cluster_resources().get("GPU", 0) >= 1):
+        return 1.0 if study.search.gpus is None else study.search.gpus
+    return 0.0
+
+
+def room_for(threads: int, gpus: float, workers: int | None, address: str | None) -> Callable[[], int]:
+    """How many trials may run at a time, as a function to ask again: nodes of a cluster come and go.
+
+    Raises InputError where no trial fits and it is not known that more nodes are to come.
+    """
+    if address and workers:
+        return lambda: workers  # those that do not fit wait, and an autoscaler sees them wait
+    end = time.monotonic() + JOINING
+    while address and not _fits(_nodes(), threads, gpus) and time.monotonic() < end:
+        time.sleep(0.2)
+    fitting = min(workers or sys.maxsize, _fitting(threads, gpus))
+    if not address:
+        return lambda: fitting
+    looked = time.monotonic()
+
+    def room() -> int:
+        nonlocal fitting, looked
+        if time.monotonic() - looked > LOOK_EVERY:
+            fitting, looked = max(1, _fits(_nodes(), threads, gpus)), time.monotonic()
+        return fitting
+
+    return room
+
+
+def _nodes() -> list[dict[str, float]]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _fits(nodes: list[dict[str, float]], threads: int, gpus: float) -> int:
+    return sum(
+        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize)
+        for node in nodes
+    )
+
+
+def _fitting(threads: int, gpus: float) -> int:
+    """How many trials the cluster holds at a time. Raises InputError where no node holds one."""
+    nodes = _nodes()
+    fit = _fits(nodes, threads, gpus)
+    if fit < 1:
+        have = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+        raise InputError(
+            f"no worker fits: a trial takes {threads} CPU threads and {gpus:g} GPUs, the nodes have {have}",
+            remedy="lower train.threads, or set train.device to cpu",
+        )
+    return fit
