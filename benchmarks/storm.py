@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import os
 import random
 import secrets
@@ -51,6 +52,7 @@ class Storm:
 
     def __init__(self, folder: Path, trials: int) -> None:
         self._folder, self._trials = folder, trials
+        self._starts = itertools.count()
         self._mark = secrets.token_hex(8)
         self.store = folder / "run" / "store.db"
         (folder / "storm.yaml").write_text(STUDY.format(trials=trials))
@@ -72,10 +74,8 @@ class Storm:
             "RAY_health_check_failure_threshold": "2",
             "RAY_memory_usage_threshold": "1.0",
         }
-        self.head = self._start_node(
-            "head", "--head", f"--port={self._address.rpartition(':')[2]}", "--num-cpus=0",
-            "--include-dashboard=false", f"--temp-dir={folder / 'ray'}",
-        )  # fmt: skip
+        port = self._address.rpartition(":")[2]
+        self.head = self._start_node("head", "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
         while self.head.poll() is None and not answers(self._address):
             time.sleep(0.1)
         self.nodes = [self._add_node(number) for number in range(NODES)]
@@ -130,7 +130,13 @@ class Storm:
         return self._start_node(str(number), f"--address={self._address}", "--num-cpus=1")
 
     def _start_node(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        common = ("--node-ip-address=127.0.0.1", "--object-store-memory=80000000", "--disable-usage-stats")
+        common = (
+            "--node-ip-address=127.0.0.1",
+            # Nodes of one machine would unpack what travels into one place, and a killed one may have left it half done.
+            f"--temp-dir={self._folder / f'{name}-{next(self._starts)}'}",
+            "--object-store-memory=80000000",
+            "--disable-usage-stats",
+        )
         own = {"TRICKSEARCH_NODE_CACHE": str(self._folder / f"kept-{name}")}
         return self._popen(
             [sys.executable, "-c", RAY_START, "start", "--block", *common, *arguments], own, f"node-{name}.log"

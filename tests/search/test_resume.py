@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-TRIALS = 14
+TRIALS = 24
 STUDY = {
     "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
     "net": {"widths": [8], "blocks": 1},
