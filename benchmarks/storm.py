@@ -132,7 +132,7 @@ class Storm:
     def _start_node(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
         common = (
             "--node-ip-address=127.0.0.1",
-            # Nodes of one machine would unpack what travels into one place, and a killed one may have left it half done.
+            # Nodes of one machine would unpack what travels into one place, where a killed one may have left half.
             f"--temp-dir={self._folder / f'{name}-{next(self._starts)}'}",
             "--object-store-memory=80000000",
             "--disable-usage-stats",

@@ -48,6 +48,7 @@ class Mark(Trick):
             marks.write(f"{self.level} {__file__}\\n")
         end = time.monotonic() + 60
         while not Path(os.environ["GATE"]).exists() and time.monotonic() < end:
+            bench.machine.step_aside()  # all nodes are one machine: another one's stopwatch may want it
             time.sleep(0.05)
         return loss
 '''
