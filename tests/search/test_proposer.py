@@ -97,6 +97,17 @@ def test_the_sampler_learns_from_stored_records(make_study, registry_of, make_re
     assert sum("solo" in record.tricks for record in drawn) <= 8
 
 
+@pytest.mark.parametrize("sampler", ["auto", "local", "tpe"])
+def test_what_was_told_is_not_taken_for_running(make_study, registry_of, make_record, sampler):
+    """A recipe holds rounded numbers, so what is told is not quite what the sampler proposed."""
+    study = make_study(search={"sampler": sampler, "startup": 4})
+    proposer = Proposer(study, Space.of(study, registry_of(study)))
+    records = run(proposer, make_record, 20, score)
+    assert any("left" in record.tricks for record in records)
+    made = proposer._sampler
+    assert not (made._asked if sampler == "tpe" else made.pending)
+
+
 def test_a_record_that_claims_to_be_finished_without_numbers_is_refused(make_study, registry_of, make_record):
     study = make_study()
     proposer = Proposer(study, Space.of(study, registry_of(study)))

@@ -45,13 +45,13 @@ class OptunaSampler:
             self._study.tell(trial, state=TrialState.FAIL)  # it was not taken
         yield from varied(self._layout, favourite, np.random.default_rng([self._seed, number]))
 
-    def take(self, setting: Setting) -> None:
+    def take(self, setting: Setting, told_as: Setting | None = None) -> None:
         """Leave it open, so that a sampler that knows of open trials keeps away from it."""
         key = self._layout.key(setting)
         if self._last is None or self._last[0] != key:
             self._study.enqueue_trial(setting)
             self._last = (key, self._drawn()[0])
-        self._asked[key] = self._last[1]
+        self._asked[key if told_as is None else self._layout.key(told_as)] = self._last[1]
         self._last = None
 
     def tell(self, outcome: Outcome) -> None:

@@ -107,7 +107,7 @@ class Proposer:
         for setting in self._sampler.ask(number):
             recipe = self._base.model_copy(update={"tricks": self._space.tricks_of(setting)})
             if recipe.key not in self._seen:
-                self._sampler.take(setting)
+                self._sampler.take(setting, self._space.parameters(recipe.tricks))
                 return self._proposal(number, "search", recipe)
         return None
 
@@ -116,6 +116,7 @@ class Proposer:
 
         A trial without values is told as failed, never as a number.
         """
+        self._untold = [each for each in self._untold if each.recipe != record.recipe]
         self._baseline = self._baseline or baseline_of([record])
         self._remember(record, self._baseline)
 

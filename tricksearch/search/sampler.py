@@ -39,8 +39,8 @@ class Sampler(Protocol):
     def ask(self, number: int) -> Iterator[Setting]:
         """Settings for trial `number`, best first. The caller takes the first that is new to it."""
 
-    def take(self, setting: Setting) -> None:
-        """This setting is being tried."""
+    def take(self, setting: Setting, told_as: Setting | None = None) -> None:
+        """This setting is being tried; `told_as` is the one that will be told, where the caller rounds values."""
 
     def tell(self, outcome: Outcome) -> None:
         """Learn what became of a setting, taken or not. What is told again, a mean over seeds, replaces the first."""
@@ -73,9 +73,10 @@ class OwnSampler:
         """Settings, best first; at least one."""
         raise NotImplementedError
 
-    def take(self, setting: Setting) -> None:
+    def take(self, setting: Setting, told_as: Setting | None = None) -> None:
         """Keep it in mind until it is told."""
-        self.pending[self.layout.key(setting)] = setting
+        told = setting if told_as is None else told_as
+        self.pending[self.layout.key(told)] = told
 
     def tell(self, outcome: Outcome) -> None:
         """Remember it, in place of what was told of this setting before."""
