@@ -21,8 +21,8 @@ from tricksearch.search.sampler import Outcome
 from tricksearch.search.surrogate import GaussianProcess
 
 BLIND = 0.15  # the share of trials that the model does not choose
-NEIGHBOURS, FARTHER, CROSSED, ANYWHERE = 256, 64, 64, 32  # candidates of each kind
-KNOWN = 250  # outcomes that the model holds at most: the front, the start, and the latest
+NEIGHBOURS, FARTHER, CROSSED, ANYWHERE = 144, 48, 48, 24  # candidates of each kind
+KNOWN = 200  # outcomes that the model holds at most: the front, the start, and the latest
 BEYOND = 1.0  # the reference point lies so far behind the worst values of the front, as a share of its range
 NARROW = 1.0  # a front whose range is less, in normal scores, counts as having this one
 DIRECTIONS, SAMPLES = 32, 16
@@ -62,7 +62,7 @@ class GuidedSearch(LocalSearch):
 
     def _candidates(self, members: Sequence[Outcome], random: np.random.Generator) -> Rows:
         """Rows (m, d), none of them twice and none that was told or is being tried."""
-        parents = np.array([self.layout.row(each.setting) for each in members])
+        parents = self.rows(members)
 
         def drawn(n: int) -> Rows:
             return np.asarray(parents[random.integers(0, len(parents), n)])
@@ -77,20 +77,19 @@ class GuidedSearch(LocalSearch):
                 self.layout.random(ANYWHERE, random),
             ]
         )
-        tried = [self.layout.row(each.setting) for each in self.told] + [
-            self.layout.row(each) for each in self.pending.values()
-        ]
-        seen = {_mark(row) for row in tried}
-        fresh = {mark: at for at, row in reversed(list(enumerate(rows))) if (mark := _mark(row)) not in seen}
+        seen = set(_marks(self._with_pending(self.rows(self.told))))
+        fresh = {mark: at for at, mark in reversed(list(enumerate(_marks(rows)))) if mark not in seen}
         return rows[sorted(fresh.values())] if fresh else rows[:1]
+
+    def _with_pending(self, rows: Rows) -> Rows:
+        return np.concatenate([rows, *(row[None] for row in self.pending.values())])
 
     def _gain(
         self, known: Sequence[Outcome], members: Sequence[Outcome], candidates: Rows, random: np.random.Generator
     ) -> Rows:
         """The expected gain of each candidate, (m,), up to a factor."""
         self._fit()
-        known_rows = [self.layout.row(each.setting) for each in known]
-        points = self.layout.coded(np.array(known_rows + [self.layout.row(each) for each in self.pending.values()]))
+        points = self.layout.coded(self._with_pending(self.rows(known)))
         asked = self.layout.coded(candidates)
         chance = np.ones(len(candidates))
         for name, targets in self._limits(known).items():
@@ -123,7 +122,7 @@ class GuidedSearch(LocalSearch):
         if told == self._fitted or told > len(self.told):
             return
         self._fitted, first = told, self.told[:told]
-        points = self.layout.coded(np.array([self.layout.row(each.setting) for each in first]))
+        points = self.layout.coded(self.rows(first))
         measures = {f"value {at}": targets for at, targets in enumerate(self._scores(first).T)}
         for name, targets in (measures | self._limits(first)).items():
             there = ~np.isnan(targets)
@@ -198,5 +197,6 @@ def _hypervolume_gain(samples: Rows, reached: Rows, reference: Rows, random: np.
     return np.asarray(np.maximum(0, reach(samples) ** k - before**k).mean(axis=(0, 2)))
 
 
-def _mark(row: Rows) -> bytes:
-    return np.round(np.nan_to_num(row, nan=-1.0), 9).tobytes()
+def _marks(rows: Rows) -> list[bytes]:
+    """What rows (n, d) have in common that are the same."""
+    return [row.tobytes() for row in np.round(np.nan_to_num(rows, nan=-1.0), 9)]

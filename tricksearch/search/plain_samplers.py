@@ -30,7 +30,7 @@ class LocalSearch(OwnSampler):
         members = self.best()
         if not members:
             return self.layout.random(GUIDED_DRAWS, random)
-        rows = np.array([self.layout.row(each.setting) for each in members])
+        rows = self.rows(members)
         return self.layout.changed(rows[random.integers(0, len(rows), 5 * GUIDED_DRAWS)], 1, random)
 
 

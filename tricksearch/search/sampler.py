@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -26,6 +26,9 @@ class Outcome:
     stopped: bool = False  # it gave none because it was seen to be behind
     study: int = 0  # 0 is this study, others are earlier ones
     comparable: bool = True  # whether its values are on this study's scale
+    row: Rows | None = field(
+        default=None, repr=False, compare=False
+    )  # the setting as numbers, where a sampler keeps it
 
     @property
     def feasible(self) -> bool:
@@ -53,7 +56,7 @@ class OwnSampler:
         self.layout, self.maximize, self.seed = layout, tuple(maximize), seed
         self.told: list[Outcome] = []
         self._place: dict[Hashable, int] = {}  # of this study's outcomes among them
-        self.pending: dict[Hashable, Setting] = {}
+        self.pending: dict[Hashable, Rows] = {}
         self._start = balanced(layout.roots(), startup, seed)
 
     def ask(self, number: int) -> Iterator[Setting]:
@@ -76,12 +79,13 @@ class OwnSampler:
     def take(self, setting: Setting, told_as: Setting | None = None) -> None:
         """Keep it in mind until it is told."""
         told = setting if told_as is None else told_as
-        self.pending[self.layout.key(told)] = told
+        self.pending[self.layout.key(told)] = self.layout.row(told)
 
     def tell(self, outcome: Outcome) -> None:
         """Remember it, in place of what was told of this setting before."""
         key = self.layout.key(outcome.setting)
-        self.pending.pop(key, None)
+        row = self.pending.pop(key, None)
+        outcome = replace(outcome, row=self.layout.row(outcome.setting) if row is None else row)
         if outcome.study == 0 and self._place.setdefault(key, len(self.told)) < len(self.told):
             self.told[self._place[key]] = outcome
         else:
@@ -101,6 +105,10 @@ class OwnSampler:
             kept = [own[at] for at in np.argsort(worst, kind="stable")[:5]]
         members = front(self.costs(kept).tolist(), [False] * len(self.maximize))
         return [kept[at] for at in members]
+
+    def rows(self, outcomes: Sequence[Outcome]) -> Rows:
+        """The settings of outcomes that were told, (n, d)."""
+        return np.array([each.row for each in outcomes]).reshape(len(outcomes), len(self.layout))
 
     def _settings(self, rows: Rows) -> Iterator[Setting]:
         return (self.layout.setting(row) for row in rows)
