@@ -116,7 +116,7 @@ def test_a_cache_is_shown_and_pruned_and_its_model_made_again(copy):
     assert rows[5] == ["all", "5"]
     assert str(copy / "run" / "cache") in shown.stdout
     again = tricksearch("cache", "run/cache", cwd=copy)
-    assert [line.split()[:2] for line in again.stdout.splitlines()[1:]] == rows
+    assert [line.split()[:2] for line in again.stdout.splitlines()[1:]][:6] == rows[:6]
 
     kept = tricksearch("cache", "run", "--keep", "5GB", cwd=copy)
     assert "Dropped 0 of the entries" in kept.stdout

@@ -67,7 +67,7 @@ def measured(record):
     return {
         name: value
         for name, value in vars(record).items()
-        if name not in ("started", "wall_seconds", "spent_seconds", "reused", "trial", "variant")
+        if name not in ("started", "wall_seconds", "spent_seconds", "spent_epochs", "reused", "trial", "variant")
     }
 
 

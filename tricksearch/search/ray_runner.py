@@ -62,7 +62,7 @@ class LoopSearcher(Searcher):
             if time.monotonic() - self._probed > PROBE_EVERY:
                 self._probed = time.monotonic()
                 self._probe()
-            job = self._loop.next() if self.error is None and self._loop.running < self.room_for() else None
+            job = self._loop.next() if self.error is None and self._loop.running < self._room() else None
             if job is not None:
                 self._jobs[trial_id] = job
                 # As text: Tune keeps statistics of every number that it finds in a mapping, for every trial.

@@ -49,7 +49,8 @@ def _contents(plugins: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             yield f"{package}/{name}", path.read_bytes()
     # Its version and requirements stand in records and keys.
     about = importlib.metadata.distribution(__package__.partition(".")[0])
-    yield f"{about.metadata['Name']}-{about.version}.dist-info/METADATA", (about.read_text("METADATA") or "").encode()
+    told = about.read_text("METADATA") or about.read_text("PKG-INFO") or ""  # the latter beside sources
+    yield f"{about.metadata['Name']}-{about.version}.dist-info/METADATA", told.encode()
     for index, folder in enumerate(plugins):
         size = 0
         for name, path in _files(Path(folder)):
