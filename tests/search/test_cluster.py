@@ -18,11 +18,11 @@ import psutil
 import pytest
 import yaml
 
-from tricksearch.cli import main
+from tricksearch.search.shipping import export_run
 from tricksearch.trial.cache import Cache
 
-TRIALS = 5
-PATIENCE = 100  # seconds for the whole test: it takes a third of that where nothing else runs
+TRIALS = 4
+PATIENCE = 240  # seconds for the whole test, on a machine that is busy with others
 MARK = '''"""mark: say where a training runs, and wait there until the gate is open.
 
 Paper: none
@@ -46,7 +46,7 @@ class Mark(Trick):
     def loss(self, loss, bench):
         with open(os.environ["NODE_MARKS"], "a") as marks:
             marks.write(f"{self.level} {__file__}\\n")
-        end = time.monotonic() + 60
+        end = time.monotonic() + 200
         while not Path(os.environ["GATE"]).exists() and time.monotonic() < end:
             bench.machine.step_aside()  # all nodes are one machine: another one's stopwatch may want it
             time.sleep(0.05)
@@ -251,7 +251,6 @@ def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster,
     assert {stage: stages.count(stage) for stage in ("train", "deploy", "score")} == dict.fromkeys(
         ("train", "deploy", "score"), TRIALS
     )
-    with contextlib.chdir(home), pytest.raises(SystemExit) as ended:
-        main(["export", "runs/study", "--pick", "best", "--to", str(tmp_path / "shipped")])
-    assert ended.value.code == 0
+    with contextlib.chdir(home):
+        export_run(Path("runs/study"), "best", tmp_path / "shipped")
     assert (tmp_path / "shipped" / "model.onnx").is_file()
