@@ -28,7 +28,7 @@ def record(trial, accuracy=90.0, latency=1.0, seed=0, name=None, **others):
 
 
 def stalled(asked, records, trials):
-    return stalled_groups(asked, by_recipe(records), trials)
+    return stalled_groups(asked, by_recipe(records), [record.trial for record in records][-trials:], trials)
 
 
 @pytest.mark.parametrize(
@@ -118,11 +118,11 @@ def test_adaptive_seeds_go_to_the_baseline_and_to_what_may_be_on_the_front():
     def truth(name):  # two rivals at the head, the others far behind
         return {"plain": (90.0, 1.0), "trick1": (93.0, 1.0), "trick2": (93.1, 1.0)}.get(name, (80.0, 2.0))
 
-    records = play({"seeds": "adaptive"}, truth, 40)
+    records = play({"seeds": "adaptive"}, truth, 60)
     runs = {next(iter(group[0].tricks), "plain"): len(group) for group in by_recipe(records).values()}
     assert runs["plain"] == BASELINE_RUNS
     assert max(runs.values()) <= MOST_RUNS
-    assert runs["trick1"] + runs["trick2"] >= 5
+    assert min(runs["trick1"], runs["trick2"]) >= 2, "both were in doubt after one run"
     assert all(count == 1 for name, count in runs.items() if name not in ("plain", "trick1", "trick2"))
 
 

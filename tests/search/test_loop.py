@@ -1,6 +1,7 @@
 """The loop: several seeds, budgets, batches, recipes to try first, earlier runs. Nothing is trained here."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -11,6 +12,7 @@ from tricksearch.search.loop import Loop
 from tricksearch.search.store import Store
 from tricksearch.search.study import load_study
 from tricksearch.trial.averages import by_recipe
+from tricksearch.trial.hardware import hardware
 from tricksearch.trial.recipe import Recipe
 
 
@@ -205,12 +207,91 @@ def test_an_earlier_run_is_learnt_from_as_far_as_it_fits(make_study, make_loop, 
     before = make_study(tricks=["left", "solo"], search={"trials": 15, "startup": 4})
     (tmp_path / "old").mkdir()
     loop, store = make_loop(before, "old/store.db")
-    play(loop, make_record)
+    play(loop, make_record, hardware=hardware())
     fitting = sum("left" not in each.tricks for each in store.records())
     now = make_study(tricks=["right", "solo"], search={"learn_from": ["old"]})  # one added, one removed
     told = make_loop(now)[0]._proposer._sampler.told
     assert len(told) == fitting > 0
     assert {each.study for each in told} == {1}
     assert all(each.comparable for each in told)
+    elsewhere = make_study(tricks=["left", "solo"], search={"trials": 5, "startup": 4, "seed": 1})
+    (tmp_path / "far").mkdir()
+    play(make_loop(elsewhere, "far/store.db")[0], make_record, hardware={"cpu": "another one"})
+    far = make_study(tricks=["right", "solo"], search={"learn_from": ["far"]})
+    assert not any(each.comparable for each in make_loop(far, "near.db")[0]._proposer._sampler.told)
     longer = make_study(tricks=["right", "solo"], search={"learn_from": ["old"]}, train={"epochs": 77})
     assert not any(each.comparable for each in make_loop(longer, "longer.db")[0]._proposer._sampler.told)
+
+
+def test_a_baseline_that_was_lost_with_its_worker_comes_first_again(make_study, make_loop, make_record):
+    study = make_study(search={"seeds": 2, "trials": 12, "startup": 4})
+    loop, _ = make_loop(study)
+    baseline, other = loop.next(), loop.next()
+    loop.finish([record_of(other, make_record)])
+    again, _ = make_loop(study)
+    assert (again.next().phase, baseline.trial) == ("baseline", 0)
+
+
+def test_variants_of_another_seed_are_not_tried_again(make_study, make_loop, make_record):
+    """A replicate that is stopped or lost leaves nothing free: its variants were measured with the first seed."""
+    fixed = {"mode": "static", "per_channel": True, "method": "minmax"}
+    study = make_study(tricks={"int8": fixed, "solo": None}, search={"seeds": 2, "trials": 12, "startup": 2})
+    loop, store = make_loop(study)
+    for _ in range(40):
+        job = loop.next()
+        if job is None:
+            break
+        if job.seed != study.search.seed:
+            loop.finish([record_of(job, make_record, status="stopped")])
+            continue
+        variants = [
+            record_of(replace(job, recipe=job.recipe | {"tricks": tricks}), make_record, variant=at)
+            for at, tricks in enumerate(job.variants, start=1)
+        ]
+        loop.finish([record_of(job, make_record), *variants])
+    assert loop.over
+    assert any(each.variant for each in store.records())
+    assert any(each.status == "stopped" for each in store.records())
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4])
+def test_seeds_and_batches_go_together_also_after_a_kill(make_study, make_loop, make_record, at_a_time):
+    study = make_study(search={"trials": 20, "startup": 4, "seeds": 3, "reproducible": True})
+    whole, first = make_loop(study, "whole.db", workers=4)
+    play(whole, make_record, at_a_time)
+    assert len(first.records()) == 20
+    play(make_loop(study, "cut.db", workers=4)[0], make_record, 4, random.Random(0), count=9)
+    rest, store = make_loop(study, "cut.db", workers=4)
+    play(rest, make_record, at_a_time)
+    found, expected = ({each.trial: (each.tricks, each.seed) for each in kept.records()} for kept in (store, first))
+    assert found == expected
+
+
+def test_batches_that_are_wanted_only_now_wait_for_nothing(make_study, make_loop, make_record):
+    plain = make_study(search={"trials": 24, "startup": 4})
+    loop, _ = make_loop(plain)
+    running = [loop.next() for _ in range(7)]
+    for job in running[1:]:
+        loop.finish([record_of(job, make_record)])
+    again, store = make_loop(make_study(search={"trials": 24, "startup": 4, "reproducible": True}), workers=4)
+    play(again, make_record, at_a_time=4)
+    assert [record.trial for record in store.records()] == list(range(24))
+
+
+@pytest.mark.parametrize("at_a_time", [1, 4])
+def test_a_space_that_is_used_up_still_gets_every_seed(make_study, make_loop, make_record, at_a_time):
+    study = make_study(tricks=["right", "solo"], search={"seeds": 3, "trials": 60, "startup": 4})
+    loop, store = make_loop(study)
+    play(loop, make_record, at_a_time)
+    assert [len(runs) for runs in by_recipe(store.records()).values()] == [3] * 9
+    assert loop.over
+
+
+def test_what_a_lost_trial_told_is_forgotten(make_study, make_loop, make_record):
+    study = make_study(search={"trials": 12, "startup": 4})
+    loop, store = make_loop(study)
+    kept, _ = loop.next(), loop.next()
+    for trial in (0, 1):
+        store.report(trial, 3, {"accuracy": 99.0})
+    loop.finish([record_of(kept, make_record)])
+    assert [trial for trial, _, _ in make_loop(study)[1].reports()] == [0]

@@ -31,9 +31,15 @@ class Batch:
             return list(records), []
         trials = sorted({record.trial for record in records})
         whole = next((at for at, trial in enumerate(trials) if trial != at), len(trials)) // self._size * self._size
-        for trial in trials[whole:]:
+        batch = range(whole, whole + self._size)  # what lies behind it was asked for before batches were wanted
+        for trial in (trial for trial in trials if trial in batch):
             self._waiting.append([record for record in records if record.trial == trial])
-        return [each for each in records if each.trial < whole], [each for each in records if each.trial >= whole]
+        return [each for each in records if each.trial not in batch], self.untold
+
+    @property
+    def untold(self) -> list[Record]:
+        """The records that are learnt from when their batch is complete."""
+        return [record for records in self._waiting for record in records]
 
     @property
     def full(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
@@ -22,21 +22,28 @@ class Ledger:
         self._study = study
         self._keeps = study.search.seeds != 1 or study.search.stall is not None
         self.groups: dict[str, list[Record]] = {}  # the runs of each recipe by its key, in order
+        self._tried: list[int] = []  # the trials that brought a recipe, as they came in
         self.seconds = seconds
         self.epochs = 0.0
         self.gpu_hours = 0.0
         self.add(records)
 
     def add(self, records: Sequence[Record]) -> None:
-        """Enter records."""
+        """Enter records that are stored."""
+        self.spend(records)
+        if self._keeps:
+            for key, runs in by_recipe(records).items():
+                if key not in self.groups and runs[0].variant == 0:
+                    self._tried.append(runs[0].trial)
+                self.groups.setdefault(key, []).extend(runs)
+
+    def spend(self, records: Sequence[Record]) -> None:
+        """Enter what records cost, which may be those of an attempt that is made again."""
         share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
         for record in records:
             self.epochs += record.spent_epochs
-            if record.hardware.get("gpus"):
+            if record.hardware.get("gpus") and self._study.train.device != "cpu":
                 self.gpu_hours += share * (record.wall_seconds or 0.0) / 3600
-        if self._keeps:
-            for key, runs in by_recipe(records).items():
-                self.groups.setdefault(key, []).extend(runs)
 
     def used_up(self) -> str | None:
         """Why no further trial may start, in words, or None. The loop itself counts the trials."""
@@ -47,33 +54,32 @@ class Ledger:
             return f"{self.seconds / 3600:.2f} hours have passed, of search.hours {search.hours:g}"
         if search.gpu_hours is not None and self.gpu_hours >= search.gpu_hours:
             return f"{self.gpu_hours:.2f} GPU-hours were used, of search.gpu_hours {search.gpu_hours:g}"
-        if search.stall is not None and stalled(self._study, self.groups, search.stall):
+        if search.stall is not None and stalled(self._study, self.groups, self._tried[-search.stall :], search.stall):
             return f"the hypervolume has not moved for {search.stall} trials (search.stall)"
         return None
 
 
-def stalled(study: Study, groups: Mapping[str, Sequence[Record]], trials: int) -> bool:
-    """Whether the latest `trials` trials, by their number, moved the hypervolume by less than 0.1 %.
+def stalled(study: Study, groups: Mapping[str, Sequence[Record]], latest: Sequence[int], trials: int) -> bool:
+    """Whether the `latest` trials that brought a recipe, `trials` of them, moved the hypervolume by less than 0.1 %.
 
     Both volumes are bounded a tenth of the range behind the worst value of each objective over all records.
     """
-    numbers = sorted({run.trial for runs in groups.values() for run in runs})
-    if len(numbers) <= trials:
+    trained = {run.trial for runs in groups.values() for run in runs[:1]}
+    if len(latest) < trials or len(trained) <= trials:
         return False
-    names, since = study.objectives, numbers[-trials]
-    maximize = [MEASURES[name].maximize for name in names]
+    names, maximize = study.objectives, [MEASURES[name].maximize for name in study.objectives]
 
-    def points(before: float) -> list[list[float]]:
-        known = [[run for run in runs if run.trial < before] for runs in groups.values()]
-        means = feasible([mean_of(runs) for runs in known if runs], study.constraints)
+    def points(without: Collection[int]) -> list[list[float]]:
+        known = [runs for runs in groups.values() if runs[0].trial not in without]
+        means = feasible([mean_of(runs) for runs in known], study.constraints)
         found = [[getattr(each, name) for name in names] for each in means]
         return [row for row in found if None not in row]
 
-    now = points(float("inf"))
+    now = points(())
     if not now:
         return True  # nothing keeps the constraints, and the latest trials did not change that
     worst = []
     for column, up in zip(zip(*now, strict=True), maximize, strict=True):
         margin = BEHIND * (max(column) - min(column) or 1.0)
         worst.append(min(column) - margin if up else max(column) + margin)
-    return hypervolume(now, maximize, worst) <= (1 + MOVED) * hypervolume(points(since), maximize, worst)
+    return hypervolume(now, maximize, worst) <= (1 + MOVED) * hypervolume(points(set(latest)), maximize, worst)

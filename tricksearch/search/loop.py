@@ -15,14 +15,14 @@ from tricksearch.contract import InputError, Registry
 from tricksearch.search.batches import Batch
 from tricksearch.search.budget import Ledger
 from tricksearch.search.folder import read_records
-from tricksearch.search.proposer import Proposer
+from tricksearch.search.proposer import Proposal, Proposer
 from tricksearch.search.replicates import next_replicate, settled
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space import Space
 from tricksearch.search.stopping import Stopping
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
-from tricksearch.trial.averages import mean_of
+from tricksearch.trial.averages import averaged, mean_of
 from tricksearch.trial.bounds import Bound, baseline_of, resolved
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.recipe import Recipe
@@ -114,7 +114,7 @@ class Loop:
         self._space = Space.of(study, registry)
         self._batch = Batch(study, store, workers)
         known, untold = self._batch.divided(records)
-        self._baseline: Record | None = baseline_of(known)
+        self._baseline: Record | None = baseline_of(averaged(known))
         earlier = [read_records(Path(place)) for place in study.search.learn_from]
         self._proposer = Proposer(study, self._space, known, earlier, untold)
         self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
@@ -123,13 +123,17 @@ class Loop:
         self._open: dict[int, Job] = {}
         trials = {record.trial for record in records}
         self.done = len(trials)
-        # What a trial told that was then lost is left out: its number may go to another recipe.
-        told = [each for each in store.reports() if each[0] in trials]
-        self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, told)
+        store.forget_reports(trials)  # what a trial told that was then lost: its number may go to another recipe
+        self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, store.reports())
         self._retries = Retries()
         self._closed = False
         self.storing = False  # a record is on its way to the disk just now
-        self.exhausted = False  # every recipe of the space has been tried
+        self._dry = False  # there was nothing new to propose when it was asked last
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether every recipe of the space has been tried; one that runs may yet give some back."""
+        return self._dry and not self._open and not len(self._retries)
 
     @property
     def left(self) -> int:
@@ -171,14 +175,21 @@ class Loop:
         if self.left == 0 or self._batch.full:
             return None
         self._ledger.seconds += self._passed()
-        self.ended = self._ledger.used_up() or ""
-        if self.ended:
-            self._observer.ended(self.ended)
+        why = self._ledger.used_up()
+        if why is not None:
+            if not self._open:  # what still runs may move the hypervolume
+                self.ended = why
+                self._observer.ended(why)
             return None
-        replicate = next_replicate(self.study, self._ledger.groups, self._seeds_running())
-        proposal = self._proposer.propose() if replicate is None else self._proposer.again(replicate)
+        replicate = None
+        if self._proposer.number:  # the baseline comes first, also where it was lost
+            replicate = next_replicate(self.study, self._ledger.groups, self._seeds_running())
+        if replicate is not None:
+            proposal: Proposal | None = self._proposer.again(replicate)
+        else:
+            proposal = None if self._dry else self._proposer.propose()
         if proposal is None:
-            self.exhausted = True
+            self._dry = True
             return None
         self._batch.start(proposal.trial)
         return Job(
@@ -190,7 +201,8 @@ class Loop:
             bounds=[vars(bound) for bound in self._bounds()],
             cache=str(self.cache),
             directory=str(Path.cwd()),
-            rungs=list(self._stopping.rungs),
+            # A recipe's other seeds run to their end: a mean over those that did well would flatter it.
+            rungs=[] if replicate is not None else list(self._stopping.rungs),
             memory_gib=self.study.search.memory_gib,
             gpus=self.study.search.gpus,
         )
@@ -213,14 +225,16 @@ class Loop:
         memory = any(record.status == OUT_OF_MEMORY for record in records)
         if job is not None and memory and self._retries.out_of_memory(job):
             log.warning("trial %d ran out of memory beside others: it runs again, alone", job.trial)
+            self._ledger.spend(records)
             return
         self.storing = True
         try:
             self._store.add(records)
         finally:
             self.storing = False
+        self._dry = False
         if job is not None and records[0].status == STOPPED:
-            self._proposer.release(job.variants)  # they were not tried, and with another latency may well be ahead
+            self._release(job)  # with another latency they may well be ahead
         if self.study.search.hours is not None:
             self._ledger.seconds += self._passed()
             self._store.put_fact("seconds", self._ledger.seconds)
@@ -230,14 +244,22 @@ class Loop:
         self._observer.recorded(records)
 
     def _learn(self, records: Sequence[Record]) -> None:
-        self._baseline = self._baseline or baseline_of(records)
         self._ledger.add(records)
-        for record in records:
-            runs = [record]
-            if self.study.search.seeds != 1:
-                runs = self._ledger.groups[Recipe.model_validate(record.recipe).key]
-            if settled(self.study, runs):
+        if self.study.search.seeds == 1:
+            groups = [[record] for record in records]
+        else:
+            groups = [self._ledger.groups[Recipe.model_validate(record.recipe).key] for record in records]
+        if records[0].phase == "baseline":
+            self._baseline = baseline_of([mean_of(groups[0])]) or self._baseline
+        for runs in groups:
+            if settled(self.study, groups[0]):
                 self._proposer.tell(mean_of(runs))
+
+    def _release(self, job: Job) -> None:
+        """Let the variants of a trial that were not tried be proposed; those of another seed were tried before."""
+        if job.seed == self.study.search.seed:
+            self._proposer.release(job.variants)
+            self._dry = False
 
     def _passed(self) -> float:
         """Seconds since this was asked last."""
@@ -251,6 +273,8 @@ class Loop:
         found: dict[str, set[int]] = {}
         for job in (*self._open.values(), *self._retries.waiting):
             found.setdefault(Recipe.model_validate(job.recipe).key, set()).add(job.seed)
+        for record in self._batch.untold:
+            found.setdefault(Recipe.model_validate(record.recipe).key, set()).add(record.seed)
         return found
 
     def lost(self, job: Job, status: str, reason: str) -> None:
@@ -265,8 +289,7 @@ class Loop:
         if recorded is None:
             log.warning("trial %d runs again: %s", job.trial, reason)
             return
-        self._proposer.release(job.variants)
-        self.exhausted = self.exhausted and not job.variants
+        self._release(job)
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         lost = Record(trial=job.trial, phase=job.phase, status=status, reason=recorded, seed=job.seed, recipe=recipe)
         self.finish([lost])

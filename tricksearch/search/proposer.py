@@ -13,10 +13,13 @@ from tricksearch.search.sampler import Outcome
 from tricksearch.search.samplers import make_sampler
 from tricksearch.search.space import Space
 from tricksearch.search.study import Study
-from tricksearch.trial.averages import by_recipe, mean_of
+from tricksearch.trial.averages import averaged, by_recipe, mean_of
 from tricksearch.trial.bounds import Constraint, baseline_of
+from tricksearch.trial.hardware import hardware
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES, REJECTED, STOPPED, Record
+
+OF_A_MACHINE = {"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", "train_seconds"}
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ class Proposer:
         self._seen: set[str] = set()
         self._taken: set[int] = set()
         self._lowest = 0  # no number below it is free
-        self._baseline = baseline_of(records)
+        self._baseline = baseline_of(averaged(records))
         self._constraints = [Constraint.parse(text) for text in study.constraints]
         self._same = _settings(self._base)
         self._sampler = make_sampler(
@@ -63,13 +66,15 @@ class Proposer:
             told=len(records),
         )
         for number, others in enumerate(earlier, start=1):
-            baseline = baseline_of(others)
-            for record in others:
-                self._remember(record, baseline, number)
-        for key, runs in by_recipe(records).items():
+            means = averaged(others)
+            for record in means:
+                self._remember(record, baseline_of(means), number)
+        groups = by_recipe(records)
+        leads = {run.trial: runs for runs in groups.values() for run in runs if run.variant == 0}
+        for key, runs in groups.items():
             self._seen.add(key)
             self._taken |= {run.trial for run in runs}
-            if settled(study, runs):
+            if settled(study, leads[runs[0].trial]):
                 self._remember(mean_of(runs), self._baseline)
             else:
                 self._wait_for(runs[0])
@@ -99,9 +104,11 @@ class Proposer:
         if number == 0:
             return self._proposal(0, "baseline", self._base)
         for tricks in self._study.search.first:
-            recipe = self._base.model_copy(update={"tricks": tricks})
             setting = self._space.parameters(tricks)
-            if recipe.key not in self._seen and setting is not None:
+            if setting is None:
+                continue
+            recipe = self._base.model_copy(update={"tricks": self._space.tricks_of(setting)})
+            if recipe.key not in self._seen:
                 self._sampler.take(setting)
                 return self._proposal(number, "search", recipe)
         for setting in self._sampler.ask(number):
@@ -117,7 +124,7 @@ class Proposer:
         A trial without values is told as failed, never as a number.
         """
         self._untold = [each for each in self._untold if each.recipe != record.recipe]
-        self._baseline = self._baseline or baseline_of([record])
+        self._baseline = baseline_of([record]) or self._baseline
         self._remember(record, self._baseline)
 
     def release(self, variants: Sequence[dict[str, dict[str, Any]]]) -> None:
@@ -146,8 +153,16 @@ class Proposer:
             values, margins = self._values(record), self._margins(record, baseline)
             if study and values is None:
                 return  # why it failed elsewhere need not hold here
-            comparable = not study or _settings(Recipe.model_validate(record.recipe)) == self._same
+            comparable = not study or self._comparable(record)
+            margins = margins if comparable else (None,) * len(margins)
             self._sampler.tell(Outcome(setting, values, margins, record.status == STOPPED, study, comparable))
+
+    def _comparable(self, record: Record) -> bool:
+        """Whether another study's values are on this one's scale."""
+        if _settings(Recipe.model_validate(record.recipe)) != self._same:
+            return False
+        measures = {*self._study.objectives, *(each.measure for each in self._constraints)}
+        return not measures & OF_A_MACHINE or record.hardware == hardware()
 
     def _values(self, record: Record) -> tuple[float, ...] | None:
         """Its objectives; None where it did not finish, or a platform could not tell one of them."""

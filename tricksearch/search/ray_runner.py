@@ -108,6 +108,8 @@ class LoopSearcher(Searcher):
             with socket.socket(socket.AF_UNIX) as wire:
                 wire.settimeout(PROBE_EVERY)
                 wire.connect(self._server)
+        except (BlockingIOError, TimeoutError):
+            return  # it is slow to answer, which the dead are not
         except (ConnectionRefusedError, FileNotFoundError):
             raise RuntimeError(
                 "Ray's server on this machine (its raylet) has died; what has finished is stored, and the same "

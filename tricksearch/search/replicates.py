@@ -102,7 +102,7 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
     return sqrt(squares / freedom) if freedom else 0.0
 
 
-def settled(study: Study, runs: Sequence[Record]) -> bool:
-    """Whether no further run of a recipe is sure to come, so that its mean can be told."""
+def settled(study: Study, lead: Sequence[Record]) -> bool:
+    """Whether no further run is sure to come of what was made of a training, whose runs these are: its mean is told."""
     wanted = study.search.seeds
-    return wanted in (1, "adaptive") or len(runs) >= int(wanted) or not any(run.finished for run in runs)
+    return wanted in (1, "adaptive") or len(lead) >= int(wanted) or not lead[0].finished

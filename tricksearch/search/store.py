@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -100,6 +100,14 @@ class Store:
         with self._write() as connection:
             connection.execute(_reports.delete().where(_reports.c.trial == trial, _reports.c.epoch == epoch))
             connection.execute(_reports.insert().values(trial=trial, epoch=epoch, measures=text))
+
+    def forget_reports(self, kept: Collection[int]) -> None:
+        """Drop the reports of all trials but these."""
+        with self._guard(), self._engine.connect() as connection:
+            there = set(connection.execute(sa.select(_reports.c.trial).distinct()).scalars())
+        for trial in there - set(kept):
+            with self._write() as connection:
+                connection.execute(_reports.delete().where(_reports.c.trial == trial))
 
     def reports(self) -> list[tuple[int, int, dict[str, float]]]:
         """Every report as (trial, epoch, measures), by trial and epoch."""

@@ -103,10 +103,21 @@ def membership(
         raise ValueError("each point needs an error of at least 0 for each objective")
     random = np.random.default_rng(seed)
     counts = np.zeros(len(centres))
+    near = _near(centres, spreads)
     for _ in range(draws):
-        drawn = centres + spreads * random.standard_normal(centres.shape)
-        counts[front(drawn.tolist(), [False] * len(maximize))] += 1
+        drawn = centres[near] + spreads[near] * random.standard_normal((len(near), len(maximize)))
+        counts[near[front(drawn.tolist(), [False] * len(maximize))]] += 1
     return [float(share) for share in counts / draws]
+
+
+def _near(centres: Floats, spreads: Floats) -> NDArray[np.intp]:
+    """The points (n, d) that no member of the front beats on every objective by more than five errors of both."""
+    members = front(centres.tolist(), [False] * centres.shape[1])
+    behind = np.zeros(len(centres), dtype=bool)
+    for member in members:
+        apart = 5 * np.hypot(spreads, spreads[member])
+        behind |= ((centres - centres[member] > apart) & (centres - centres[member] > 0)).all(axis=1)
+    return np.flatnonzero(~behind)
 
 
 def _costs(points: Sequence[Sequence[float]], maximize: Sequence[bool]) -> Floats:
