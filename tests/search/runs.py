@@ -1,0 +1,65 @@
+"""Runs of a small study in processes of their own, which tests interrupt and kill."""
+
+import sqlite3
+import subprocess
+import sys
+import time
+
+import psutil
+
+TRIALS = 40  # enough that a run is still going when it is looked at: each takes a fifth of a second
+STUDY = {
+    "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
+    "net": {"widths": [8], "blocks": 1},
+    "train": {"epochs": 2, "batch_size": 20},
+    "latency": {"blocks": 3, "block_seconds": 0.01},
+    "search": {"trials": TRIALS, "startup": 4, "workers": 2},
+}
+
+
+class Run:
+    """One `tricksearch run` in a process group of its own, as a shell would start it."""
+
+    def __init__(self, folder, study):
+        self.store = folder / "run" / "store.db"
+        command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", str(study)]
+        self.process = subprocess.Popen(
+            [*command, "--out", str(folder / "run")],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        self.workers = []
+
+    def wait_for(self, count):
+        """Wait until the store holds `count` records, and note which of Ray's processes train."""
+        end = time.monotonic() + 180
+        while len(rows(self.store)) < count:
+            assert self.process.poll() is None, self.process.communicate()
+            assert time.monotonic() < end, f"only {len(rows(self.store))} records after three minutes"
+            time.sleep(0.05)
+        family = psutil.Process(self.process.pid).children(recursive=True)
+        self.workers = [child for child in family if "Trainable" in " ".join(child.cmdline())]
+        self.servers = {address for process in family for address in listening(process)}
+
+    def end(self, timeout=120):
+        out, err = self.process.communicate(timeout=timeout)
+        return self.process.returncode, out, err
+
+
+def listening(process):
+    try:
+        return {each.laddr.ip for each in process.net_connections(kind="tcp") if each.status == psutil.CONN_LISTEN}
+    except psutil.Error:  # it has ended meanwhile
+        return set()
+
+
+def rows(store):
+    if not store.exists():
+        return []
+    try:
+        with sqlite3.connect(f"file:{store}?mode=ro", uri=True, timeout=10) as connection:
+            return connection.execute("select trial, recipe_key, record from records order by trial").fetchall()
+    except sqlite3.OperationalError:
+        return []  # the tables are being made
