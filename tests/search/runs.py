@@ -7,7 +7,7 @@ import time
 
 import psutil
 
-TRIALS = 40  # enough that a run is still going when it is looked at: each takes a fifth of a second
+TRIALS = 50  # enough that a run is still going when it is looked at: each takes a fifth of a second
 STUDY = {
     "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
     "net": {"widths": [8], "blocks": 1},
@@ -33,19 +33,32 @@ class Run:
         self.workers = []
 
     def wait_for(self, count):
-        """Wait until the store holds `count` records, and note which of Ray's processes train."""
+        """Wait until the store holds `count` records."""
         end = time.monotonic() + 180
         while len(rows(self.store)) < count:
             assert self.process.poll() is None, self.process.communicate()
             assert time.monotonic() < end, f"only {len(rows(self.store))} records after three minutes"
             time.sleep(0.05)
-        family = psutil.Process(self.process.pid).children(recursive=True)
-        self.workers = [child for child in family if "Trainable" in " ".join(child.cmdline())]
+
+    def look(self):
+        """Note which of Ray's processes train, and where any of them listens; trials go on meanwhile."""
+        end = time.monotonic() + 30
+        while not self.workers and self.process.poll() is None and time.monotonic() < end:
+            family = psutil.Process(self.process.pid).children(recursive=True)
+            # Ray names a worker after its actor once the actor is there.
+            self.workers = [child for child in family if "Trainable" in " ".join(_command(child))]
         self.servers = {address for process in family for address in listening(process)}
 
     def end(self, timeout=120):
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
+
+
+def _command(process):
+    try:
+        return process.cmdline()
+    except psutil.Error:  # it has ended meanwhile
+        return []
 
 
 def listening(process):

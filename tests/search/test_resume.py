@@ -24,6 +24,7 @@ def test_interrupt_kill_and_terminate_lose_nothing_and_repeat_nothing(tmp_path, 
 
     second = Run(tmp_path, study)
     second.wait_for(len(after_interrupt) + 3)
+    second.look()
     second.process.send_signal(signal.SIGKILL)
     second.process.wait()
     after_kill = rows(second.store)
