@@ -1,8 +1,8 @@
 """What the engine costs for each trial: trials that train nothing, against a stock Ray Tune script.
 
 Everything but the trial is real: the built-in tricks' space, the sampler, the store on disk, the workers. Run with
-    python -m benchmarks engine_cost [--n 1000] [--stock-n 200] [--slow-n 40] [--second-n 60] [--long]
-`--long` also runs 10,000 trials, drawn at random, and looks at the memory at every 1,000th.
+    python -m benchmarks engine_cost [--n 1000] [--stock-n 200] [--slow-n 40] [--second-n 60] [--short]
+The last part runs 10,000 trials, drawn at random, and looks at the memory at every 1,000th; `--short` leaves it out.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> list[Row]:
     parser.add_argument("--stock-n", type=int, default=200, help="trials of the stock script with reuse")
     parser.add_argument("--slow-n", type=int, default=40, help="trials of the stock script as documented: it is slow")
     parser.add_argument("--second-n", type=int, default=60, help="trials of a second each, ours and stock with reuse")
-    parser.add_argument("--long", action="store_true", help="look at the memory over 10,000 trials, too")
+    parser.add_argument("--short", action="store_true", help="without a look at the memory over 10,000 trials")
     asked = parser.parse_args(arguments)
     print(hardware_line())
     ours = run_python("-m", "benchmarks.no_op", str(asked.n))
@@ -40,7 +40,7 @@ def main(arguments: list[str]) -> list[Row]:
             run_python("-m", "benchmarks.no_op", n, "--sleep", "1"),
             run_python("-m", "benchmarks.stock_tune", n, "reuse", "1"),
         )
-    if asked.long:
+    if not asked.short:
         rows += _memory(
             run_python("-m", "benchmarks.no_op", str(LONG), "--sampler", "random", "--look-every", str(EVERY))
         )

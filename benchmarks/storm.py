@@ -29,7 +29,7 @@ import psutil
 from benchmarks.common import Row, hardware_line, print_rows
 
 NODES = 2
-LIMIT = 700.0  # seconds, after which the storm gives up and says how far it came
+LIMIT = 1500.0  # seconds, after which the storm gives up and says how far it came
 # Ray's processes listen on the loopback address alone where it takes itself for being on a system without clusters;
 # only its command line then refuses to add a node.
 RAY_START = """import types
