@@ -17,6 +17,7 @@ from pydantic import (
 )
 
 from tricksearch.contract import Json, Registry, nearest
+from tricksearch.search.phases.settings import AblateSettings, ConfirmSettings, Phases, ScreenSettings, VerdictSettings
 from tricksearch.search.stopping import QUALITIES, StoppingField, StoppingSettings
 from tricksearch.search.store_url import checked_url, without_password
 from tricksearch.search.uses import TrickReader, TrickUse
@@ -39,7 +40,10 @@ from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings
 
 # They change no record: tricks only change which recipes are tried, and the store knows their sources.
-FREE = ("name", "cache", "store", "variants", "versions", "hardware", "left_out", "plugins", "tricks")
+FREE = (
+    *("name", "cache", "store", "variants", "versions", "hardware", "left_out", "plugins", "tricks"),
+    *("phases", "screen", "ablate", "confirm", "verdicts"),
+)
 NOTES = ("versions", "hardware", "left_out")  # what a resolved study tells of the run that wrote it
 
 
@@ -127,7 +131,12 @@ class Study(Settings):
     store: StoreUrl = Field(
         None, repr=False, description="the URL of a PostgreSQL database; null: store.db in the run folder"
     )
+    phases: Phases = ("search",)
+    screen: ScreenSettings = ScreenSettings()
     search: SearchSettings = SearchSettings()
+    ablate: AblateSettings = AblateSettings()
+    confirm: ConfirmSettings = ConfirmSettings()
+    verdicts: VerdictSettings = VerdictSettings()
     left_out: dict[str, str] = Field(default_factory=dict)  # tricks that this machine cannot run, and why
 
     @field_validator("search")

@@ -42,7 +42,7 @@ class Record:
     """One row of a study. A measure is None where the trial did not come to it, or the platform cannot tell."""
 
     trial: int  # a training and what was made of it
-    phase: str  # "baseline" or "search"
+    phase: str  # "baseline", "screen", "fidelity", "search", "ablate" or "confirm"
     status: str
     reason: str
     seed: int
@@ -60,6 +60,8 @@ class Record:
     file_bytes: int | None = None
     train_seconds: float | None = None  # without waiting for others' stopwatches, without a teacher's own training
     validation_images: int | None = None  # the n behind accuracy and f1
+    test_accuracy: float | None = None  # percent of the test images, which only a confirmation reads
+    test_images: int | None = None
     latency_runs: int | None = None  # the n behind the latency
     latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
     latency_spread: float | None = None  # interquartile range of the blocks' medians / their median
@@ -72,8 +74,8 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     variant: int = 0  # 0 is the recipe that was proposed; the others share its training
     reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
+    effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do; see trial/effective.py
     spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
-
     spent_epochs: float = 0.0  # likewise, epochs
     runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
     accuracy_sd: float | None = None  # of these runs, percent; None for one run

@@ -1,0 +1,58 @@
+"""The verdict on one trick and one measure, and the estimate that it is made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+HELPS, HURTS, EQUIVALENT, UNDECIDED = "helps", "hurts", "equivalent", "undecided"
+Says = Literal["helps", "hurts", "equivalent", "undecided"]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """An effect with its standard error and the degrees of freedom of that error, on the scale of the analysis.
+
+    That scale is the measure's own for percentages, and its natural logarithm for every other measure.
+    """
+
+    name: str
+    effect: float
+    error: float
+    freedom: float
+    on: int  # runs with the trick
+    off: int  # runs that it is compared with
+
+
+@dataclass(frozen=True)
+class Unknown:
+    """An effect that cannot be estimated, and the sentence that says why and what to change."""
+
+    name: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one trick, on one measure, in one comparison.
+
+    Effect and bounds are points for percentages, and percent of the value for every other measure; their sign is
+    that of the measure's change, not of its merit. Bounds are None where there is no interval to give.
+    """
+
+    trick: str  # or "a + b" for an interaction
+    measure: str
+    comparison: str  # "screen", "interaction", "leave_one_out", "add_one_in", "ladder", "minimal", "fidelity"
+    says: Says
+    effect: float | None
+    low: float | None  # adjusted over the tricks: excludes 0 exactly where the effect is shown
+    high: float | None
+    low_alone: float | None  # the interval of this effect by itself
+    high_alone: float | None
+    p: float | None  # of no effect, two-sided
+    p_adjusted: float | None  # Holm 1979, over the tricks of this measure and comparison
+    n: int  # runs behind it, of both arms
+    power: float | None  # to show an effect as large as the margin, with this n and this noise
+    more: int | None  # runs that are still missing for the power asked for; 0 or None where it is decided
+    margin: float
+    why: str = ""  # where there is no interval: why, and what to change
