@@ -1,0 +1,84 @@
+"""What a study has found out, apart from its records: verdicts, the front with its doubt, the minimal recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from tricksearch.verdicts.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over runs with its t interval at 95 %; the bounds are None for a single run, or where none differ."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+
+@dataclass(frozen=True)
+class Member:
+    """A recipe that was confirmed, or could be: the baseline, a member of the front, the minimal recipe."""
+
+    record: str  # its first record's id
+    role: Literal["baseline", "front", "minimal"]
+    tricks: tuple[str, ...]
+    chance: (
+        float | None
+    )  # of being on the front, the noise over seeds considered; None for one that breaks a constraint
+    seen: dict[str, Mean]  # each objective as screen, search and ablation saw it, on the validation split
+    fresh: dict[str, Mean]  # each objective on fresh seeds, on the validation split; empty where it was not confirmed
+    test: Mean | None  # accuracy on the test split, fresh seeds, percent
+
+
+@dataclass(frozen=True)
+class Gap:
+    """By how much the search flattered what it chose, in points of accuracy, the mean over the confirmed front.
+
+    `optimism` is what the search saw minus fresh seeds on the same split: the winner's curse. `split` is validation
+    minus test, both on fresh seeds: how much easier the validation images are.
+    """
+
+    optimism: Mean
+    split: Mean
+    recipes: int
+
+
+@dataclass(frozen=True)
+class Minimal:
+    """The recipe without the tricks whose effect is not shown."""
+
+    around: str  # the id of the record that it was made from
+    tricks: tuple[str, ...]
+    dropped: tuple[str, ...]
+    verdicts: tuple[Verdict, ...]  # minimal against the whole, one for each objective
+    holds: bool  # it was run and is equivalent to the whole, or better, on each objective
+    why: str = ""  # where it does not hold
+
+
+@dataclass(frozen=True)
+class Shift:
+    """A trick's effect on accuracy at the short and at the full budget."""
+
+    trick: str
+    short: Verdict
+    full: Verdict
+    says: Literal["same", "sign changes", "order changes", "undecided"]
+
+
+@dataclass(frozen=True)
+class Findings:
+    """Everything, from the records of a study."""
+
+    design: str = ""  # of the screen
+    verdicts: tuple[Verdict, ...] = ()
+    order: tuple[str, ...] = ()  # the ladder's tricks, from the baseline to the recipe that was ablated
+    members: tuple[Member, ...] = ()
+    gap: Gap | None = None
+    minimal: Minimal | None = None
+    shifts: tuple[Shift, ...] = ()
+    confounders: tuple[str, ...] = ()  # sentences
+    notes: tuple[str, ...] = ()  # what could not be said, why, and what to change: sentences
+    simulated: bool = False  # no trial of it was real
