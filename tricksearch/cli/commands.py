@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -20,6 +20,9 @@ from tricksearch.trial.bounds import baseline_of
 from tricksearch.trial.record import MEASURES, STOPPED, Record, machine_line
 from tricksearch.trial.settings import DataSettings
 
+if TYPE_CHECKING:
+    from tricksearch.search.study import Study
+
 
 def run_command(
     path: Path,
@@ -30,17 +33,17 @@ def run_command(
     address: str | None,
     local: bool,
     reproducible: bool,
+    phases: str | None,
     quiet: bool,
 ) -> None:
-    """Run a study and show its front."""
+    """Run a study and show what came of it."""
     if local and (address or workers):
         raise InputError(
             "--local runs trials one after another in this process",
             remedy="leave out --address and --workers",
         )
     terminal = Terminal()
-    from tricksearch.cli.progress import Progress
-    from tricksearch.search.driver import run_study
+    from tricksearch.search.phases.settings import named_phases
     from tricksearch.search.study import load_study
 
     study = load_study(path)
@@ -48,8 +51,40 @@ def run_command(
     if reproducible:
         changed["reproducible"] = True
     study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
-    folder = out or Path("runs") / study.name
-    _load_data(study.data, terminal, quiet)
+    if phases is not None:
+        study = study.model_copy(update={"phases": named_phases(phases)})
+    run_and_show(study, out or Path("runs") / study.name, terminal, workers, address, local, quiet)
+
+
+def ablate_command(
+    path: Path, around: str | None, seeds: int | None, out: Path | None, workers: int | None, local: bool, quiet: bool
+) -> None:
+    """Run the ablation of a study alone, in the study's run folder, and show what came of it."""
+    terminal = Terminal()
+    from tricksearch.search.study import load_study
+
+    study = load_study(path)
+    changed = {key: value for key, value in (("around", around), ("seeds", seeds)) if value is not None}
+    ablate = study.ablate.model_copy(update=changed)
+    study = study.model_copy(update={"ablate": ablate, "phases": ("ablate",)})
+    run_and_show(study, out or Path("runs") / study.name, terminal, workers, None, local, quiet)
+
+
+def run_and_show(
+    study: Study,
+    folder: Path,
+    terminal: Terminal,
+    workers: int | None,
+    address: str | None,
+    local: bool,
+    quiet: bool,
+) -> None:
+    """Run a study in its folder, write what follows from its records, and show the main of it."""
+    from tricksearch.cli.progress import Progress
+    from tricksearch.search.driver import run_study
+
+    if study.trial == "train":
+        _load_data(study.data, terminal, quiet)
     progress = Progress(terminal, folder, quiet)
     try:
         records = run_study(study, folder, progress, workers=workers, address=address, local=local)

@@ -1,4 +1,7 @@
-"""When a search ends: after so many trials, epochs, hours, or when it no longer finds anything better."""
+"""When the search ends: after so many trials, epochs, hours, or when it no longer finds anything better.
+
+A study's other phases run as many trials as their designs want.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import MEASURES, SEARCH_PHASES, Record
 from tricksearch.verdicts.front import hypervolume
 
 BEHIND = 0.1  # how far behind the worst values the reference point lies, as a share of their range
@@ -33,7 +36,7 @@ class Ledger:
         self.spend(records)
         if self._keeps:
             for key, runs in by_recipe(records).items():
-                if key not in self.groups and runs[0].variant == 0:
+                if key not in self.groups and runs[0].variant == 0 and runs[0].phase in SEARCH_PHASES:
                     self._tried.append(runs[0].trial)
                 self.groups.setdefault(key, []).extend(runs)
 
@@ -41,6 +44,8 @@ class Ledger:
         """Enter what records cost, which may be those of an attempt that is made again."""
         share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
         for record in records:
+            if record.phase not in SEARCH_PHASES:
+                continue
             self.epochs += record.spent_epochs
             if record.hardware.get("gpus") and self._study.train.device != "cpu":
                 self.gpu_hours += share * (record.wall_seconds or 0.0) / 3600
