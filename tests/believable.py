@@ -107,7 +107,7 @@ def findings(**changes) -> Findings:
     )
     whole = (
         verdict("minimal", says="equivalent", comparison="minimal", n=10),
-        verdict("minimal", "latency_ms", "undecided", comparison="minimal", n=10),
+        verdict("minimal", "latency_ms", "equivalent", comparison="minimal", n=10),
     )
     short, full = verdict("mixup", says="hurts", comparison="fidelity", n=24), verdict("mixup")
     values = {

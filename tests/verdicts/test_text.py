@@ -12,7 +12,7 @@ from tricksearch.trial.record import MEASURES
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
 from tricksearch.verdicts.table import COLUMNS, rows, write_csv
 from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
-from tricksearch.verdicts.words import NOUNS, POINTS, amount, level
+from tricksearch.verdicts.words import NOUNS, POINTS, amount, word
 
 
 def told(**changes) -> dict[str, list[str]]:
@@ -40,11 +40,11 @@ def test_the_words_know_every_measure_and_its_unit():
         ),
         (verdict("int8", "latency_ms"), "int8 helps on latency: -27.0 % [-28.9, -25.1], x 0.73, n = 48."),
         (verdict("se", "latency_ms", "hurts"), "se hurts on latency: +12.0 % [10.1, 13.9], n = 48."),
-        (unknown("se", "it was never on. Add runs"), "se is undecided: no effect can be given, n = 48. "
+        (unknown("se", "it was never on. Add runs"), "se is undecided: no effect can be given, n = 48. Why: "
                                                      "it was never on. Add runs."),
         (
             verdict(says="undecided", n=2, low=None, high=None, more=None, why="one run an arm"),
-            "label_smoothing is undecided: +0.11 points (no interval), n = 2. one run an arm.",
+            "label_smoothing is undecided: +0.11 points (no interval), n = 2. Why: one run an arm.",
         ),
         (verdict("se", comparison="leave_one_out"), "se in the recipe helps: +0.42 points [0.18, 0.66], n = 48."),
     ],
@@ -78,7 +78,7 @@ def test_pairs_that_interact_are_named_and_the_others_counted():
     said = " ".join(sentences(findings()))
     assert "cosine + label_smoothing: synergy, together they gain more than the sum" in said
     assert "cosine + mixup: redundancy, together they gain less than the sum" in said
-    assert "Of 4 pairs of tricks, on accuracy: 1 simply add up (equivalent to the sum), 1 are undecided." in said
+    assert "Other pairs, on accuracy: 1 equivalent to the sum, 1 undecided." in said
     assert "mixup + se" not in said
 
 
@@ -87,7 +87,7 @@ def test_a_minimal_recipe_holds_or_does_not():
     holds = told(minimal=whole)["Minimal recipe"]
     assert holds[0] == "The minimal recipe is cosine + int8, which is record 17.1 without label_smoothing."
     assert holds[1].startswith("It holds: ")
-    assert "Accuracy equivalent: +0.02 points [-0.10, 0.14], n = 10; latency undecided" in holds[1]
+    assert "Accuracy equivalent: +0.02 points [-0.10, 0.14], n = 10; latency equivalent: +0.0 %" in holds[1]
     not_run = Minimal("3", ("a",), ("b",), (), False, "its runs failed")
     assert told(minimal=not_run)["Minimal recipe"][1] == "It is not shown to hold: its runs failed."
     assert "None of its tricks can go" in told(minimal=Minimal("3", ("a",), (), (), True))["Minimal recipe"][0]
@@ -147,8 +147,13 @@ def test_whatever_the_numbers_the_sentence_stands(says, measure, comparison, eff
 
 def test_numbers_are_told_with_their_unit():
     assert amount(-0.001, "accuracy") == "+0.00 points"
-    assert level(Mean(94.6, None, None, 1)) == "94.60 % (no interval, n = 1)"
-    assert level(Mean(94.6, 94.1, 95.1, 5)) == "94.60 % ([94.10, 95.10], n = 5)"
+    assert amount(27.04, "train_seconds") == "+27.0 %"
+
+
+def test_a_pair_is_synergy_or_redundancy():
+    says = {each.trick: word(each) for each in findings().verdicts if each.comparison == "interaction"}
+    assert list(says.values()) == ["redundancy", "synergy", "undecided", "adds up"]
+    assert word(verdict()) == "helps"
 
 
 def test_every_verdict_is_one_row_of_the_table(tmp_path):

@@ -82,7 +82,7 @@ def _told(group: Sequence[Verdict], subject: str) -> str:
     """One sentence for a trick over its measures: the first measure's verdict, then what it does to the others."""
     first, *others = group
     parts = [_headline(first, subject), *(_aside(each, first.n) for each in others)]
-    whys = dict.fromkeys(_ended(each.why) for each in group if each.why)
+    whys = dict.fromkeys(f"Why: {_ended(each.why)}" for each in group if each.why)
     return " ".join(["; ".join(parts) + ".", *whys])
 
 
@@ -137,17 +137,16 @@ def _interactions(verdicts: Sequence[Verdict]) -> list[str]:
         HURTS: "redundancy, together they gain less than the sum of both",
     }
     said = [
-        f"{each.trick}: {kinds[each.says]}: {noun(each.measure)} {_effect(each)} beyond the sum, n = {each.n}."
+        f"{each.trick}: {kinds[each.says]}: {noun(each.measure)} {_effect(each)} against the sum, n = {each.n}."
         for each in verdicts
         if each.says in kinds
     ]
     for measure in dict.fromkeys(each.measure for each in verdicts):
         own = [each for each in verdicts if each.measure == measure]
         add_up, open_ = (sum(each.says == says for each in own) for says in (EQUIVALENT, UNDECIDED))
-        if add_up or open_:
-            counts = [f"{add_up} simply add up (equivalent to the sum)"] * bool(add_up)
-            counts += [f"{open_} are undecided"] * bool(open_)
-            said.append(f"Of {len(own)} pairs of tricks, on {noun(measure)}: {', '.join(counts)}.")
+        counts = [f"{add_up} equivalent to the sum"] * bool(add_up) + [f"{open_} undecided"] * bool(open_)
+        if counts:
+            said.append(f"Other pairs, on {noun(measure)}: {', '.join(counts)}.")
     return said
 
 

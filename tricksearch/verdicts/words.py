@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tricksearch.verdicts.findings import Mean
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, Verdict
 
 # What the effects of a comparison compare, in the order in which they are told.
 COMPARISONS = {
@@ -69,7 +69,8 @@ def interval(low: float | None, high: float | None, measure: str) -> str:
     return f"[{plain(low, measure)}, {plain(high, measure)}]"
 
 
-def level(mean: Mean) -> str:
-    """A mean of percentages with its interval and n."""
-    bounds = "no interval" if mean.low is None or mean.high is None else f"[{mean.low:.2f}, {mean.high:.2f}]"
-    return f"{mean.value:.2f} % ({bounds}, n = {mean.n})"
+def word(verdict: Verdict) -> str:
+    """The verdict in a word; a pair does not help or hurt, it is more or less than its sum."""
+    if verdict.comparison != "interaction":
+        return verdict.says
+    return {HELPS: "synergy", HURTS: "redundancy", EQUIVALENT: "adds up"}.get(verdict.says, verdict.says)
