@@ -77,10 +77,10 @@ def show(console: Console, findings: Findings) -> None:
         console.print(Text("accuracy in %; the number of runs in brackets", style="dim"))
         console.print(_members(findings.members))
         console.print()
-    for heading, group in said:
+    for heading, told in said:
         console.print(Text(heading, style="bold"))
         listed = Table.grid(padding=(0, 1))
-        for each in group:
+        for each in told:
             listed.add_row("-", Text(each))
         console.print(listed)
 
