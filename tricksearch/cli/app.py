@@ -102,6 +102,32 @@ def report(
 
 
 @app.command()
+def verdicts(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.", show_default=False)],
+) -> None:
+    """Say of every trick whether it helps here, and write verdicts.csv."""
+    from tricksearch.cli.verdicts import verdicts_command
+
+    verdicts_command(folder)
+
+
+@app.command()
+def plan(
+    study: STUDY,
+    sd: Annotated[
+        float | None, typer.Option(min=1e-6, max=100, help="Standard deviation of accuracy over seeds, in points.")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run folder to take noise and time from.", show_default=False)
+    ] = None,
+) -> None:
+    """How many runs does the study's screen need? Trains nothing."""
+    from tricksearch.cli.plan import plan_command
+
+    plan_command(study, sd, like)
+
+
+@app.command()
 def tricks(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this trick's card.", show_default=False)
