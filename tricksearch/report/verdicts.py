@@ -53,7 +53,13 @@ def drawn(findings: Findings) -> dict[str, Any]:
         "verdicts": [
             {
                 **{"comparison": each.comparison, "trick": each.trick, "measure": each.measure, "says": each.says},
-                **{"effect": each.effect, "low": _finite(each.low), "high": _finite(each.high), "word": word(each), "n": each.n},
+                **{
+                    "effect": each.effect,
+                    "low": _finite(each.low),
+                    "high": _finite(each.high),
+                    "word": word(each),
+                    "n": each.n,
+                },
                 **{"band": _band(each), "text": _effect(each)},
             }
             for each in every_verdict(findings)

@@ -99,7 +99,7 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
     error = float(np.sqrt(shares.sum()))
     if error <= TINY * size:
         if abs(effect) <= TINY * size:
-            return Unknown(name, f"all runs with {name} and without gave the same value: this measure does not vary here")
+            return Unknown(name, f"all runs with {name} and without gave one value: this measure does not vary here")
         return Unknown(
             name,
             f"no run with {name} differs from the others with it, nor one without it: there is no noise to compare the "
