@@ -17,6 +17,7 @@ NAMES = (
     "runtimes",
     "stopping",
     "storm",
+    "verdict_studies",
     "cuda",
     "real_data",
 )
