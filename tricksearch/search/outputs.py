@@ -95,7 +95,7 @@ def _table(records: Sequence[Record]) -> Any:
     rows = []
     for record in records:
         row = record.to_json()
-        for column in ("recipe", "hardware", "versions", "reused", "throughputs"):
+        for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
     table = pd.DataFrame(rows, columns=columns)
