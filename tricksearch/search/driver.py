@@ -148,7 +148,7 @@ def _check_starts(study: Study, registry: Registry) -> None:
                 remedy="let the study search each of its tricks, and its values lie in their domains",
             )
     for folder in study.search.learn_from:
-        read_records(Path(folder))
+        read_records(Path(folder), study.store)
 
 
 def _untrained(recipe: Recipe | None = None) -> nn.Module:

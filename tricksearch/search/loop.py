@@ -115,7 +115,7 @@ class Loop:
         self._batch = Batch(study, store, workers)
         known, untold = self._batch.divided(records)
         self._baseline: Record | None = baseline_of(averaged(known))
-        earlier = [read_records(Path(place)) for place in study.search.learn_from]
+        earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, self._space, known, earlier, untold)
         self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
         self._clock = time.monotonic()
