@@ -204,7 +204,7 @@ def run_on_ray(
         stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
         if luggage:
             luggage.open()
-        gpus = gpus_of_a_trial(loop.study)
+        gpus = gpus_of_a_trial(loop.study, address)
         searcher = LoopSearcher(loop, room_for(threads, gpus, workers, address))
         tuner = tune.Tuner(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
