@@ -18,6 +18,8 @@ NAMES = (
     "stopping",
     "storm",
     "verdict_studies",
+    "truth",
+    "placebos",
     "cuda",
     "real_data",
 )

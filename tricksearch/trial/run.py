@@ -176,7 +176,8 @@ def _record(
             log.exception("the trial failed")
         status, reason = _status(error)
     record = form.filled(stages, status, reason, measured, stages.spent_seconds if stages else 0.0)
-    return record, stages is None or stages.keys.train in shop.failed  # without stages, a data hook failed
+    # Where not even the stages could be built, nothing is known of the training: the next one finds out for itself.
+    return record, stages is not None and stages.keys.train in shop.failed
 
 
 _runners: dict[str, Runner] = {}
