@@ -156,13 +156,9 @@ def _check_starts(study: Study, registry: Registry) -> None:
                 remedy="let the study search each of its tricks, and its values lie in their domains",
             )
     for folder in study.search.learn_from:
-<<<<<<< HEAD
-        read_records(Path(folder))
+        read_records(Path(folder), study.store)
     if "screen" in study.phases:
         Screen(study, space)
-=======
-        read_records(Path(folder), study.store)
->>>>>>> v-c
 
 
 def _untrained(recipe: Recipe | None = None) -> nn.Module:
