@@ -130,8 +130,8 @@ def simulate(setting: Setting, seed: int) -> Study:
             break
     says = [verdict.says for verdict in verdicts]
     planted, placebos = says[: setting.planted], says[setting.planted :]
-    alone = [(v.low_alone or 0) <= true <= (v.high_alone or 0) for v, true in zip(verdicts, truth, strict=True)]
-    adjusted = [(v.low or 0) <= true <= (v.high or 0) for v, true in zip(verdicts, truth, strict=True)]
+    alone = [bool((v.low_alone or 0) <= true <= (v.high_alone or 0)) for v, true in zip(verdicts, truth, strict=True)]
+    adjusted = [bool((v.low or 0) <= true <= (v.high or 0)) for v, true in zip(verdicts, truth, strict=True)]
     return Study(
         wrong=any(said in ("helps", "hurts") for said in placebos)
         or any(said in ("equivalent", "hurts") for said in planted),
