@@ -84,7 +84,7 @@ def run_and_show(
 ) -> None:
     """Run a study in its folder, write what follows from its records, and show the main of it."""
     from tricksearch.cli.progress import Progress
-    from tricksearch.cli.verdicts import show
+    from tricksearch.cli.verdicts import digest
     from tricksearch.search.driver import run_study
 
     if study.trial == "train":
@@ -102,7 +102,7 @@ def run_and_show(
     if not quiet:
         _show(terminal.console, records, study, folder, progress.why)
         if findings is not None:
-            show(terminal.console, findings)
+            digest(terminal.console, findings, study.objectives, folder)
         terminal.console.print(f"Report: {folder / REPORT}", soft_wrap=True)
     if not any(record.finished for record in records):
         reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))
