@@ -5,7 +5,7 @@ import math
 import subprocess
 import sys
 import time
-from statistics import fmean, stdev
+from statistics import correlation, fmean, stdev
 
 import pytest
 import yaml
@@ -80,6 +80,7 @@ def test_what_was_planted_comes_out(tricks, accuracy, latency, sd):
     assert fmean(logs) == pytest.approx(math.log(latency), abs=near * 0.01)
     assert stdev(found) == pytest.approx(sd, rel=near) == settings.spread("accuracy", tricks)
     assert stdev(logs) == pytest.approx(0.01, rel=near)
+    assert abs(correlation(found, logs)) < near, "each measure has noise of its own"
 
 
 def test_what_is_not_given_is_the_same_in_every_trial():
