@@ -33,6 +33,8 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 
 import ray
 from ray import tune
+from ray.air.execution._internal.actor_manager import RayActorManager
+from ray.exceptions import OutOfMemoryError, RayActorError
 from ray.tune.experiment import Trial
 from ray.tune.search import Searcher
 
@@ -43,6 +45,7 @@ from tricksearch.search.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
 UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
+SIGNS_OF_MEMORY = ("OutOfMemory", "memory usage threshold", "low on memory")  # in what Ray says of a lost worker
 PROBE_EVERY = 5.0  # seconds between two looks whether Ray's server here is alive
 
 
@@ -97,7 +100,7 @@ class LoopSearcher(Searcher):
         """Tell the loop that a trial's worker was lost."""
         job = self._jobs.pop(trial_id, None)
         if job is not None:
-            memory = "OutOfMemory" in reason or "memory usage threshold" in reason
+            memory = any(sign in reason for sign in SIGNS_OF_MEMORY)
             with self._kept():
                 self._probe()
                 self._loop.lost(job, "out_of_memory" if memory else "failed", f"the worker was lost: {reason}"[:500])
@@ -183,6 +186,24 @@ class _Failures(tune.Callback):
             kept.clear()
 
 
+def _memory_is_the_trials() -> None:
+    """Let a worker that Ray's memory monitor killed be lost like any other one, for the reason that Ray gives.
+
+    Tune's manager of actors takes that exception, which is no RayActorError, for a fault of its own and ends the run.
+    """
+    failed = RayActorManager._actor_task_failed
+    if getattr(failed, "knows_memory", False):
+        return
+
+    def told(self: RayActorManager, task: Any, exception: Exception) -> None:
+        if isinstance(exception, OutOfMemoryError):
+            exception = RayActorError(error_msg=f"OutOfMemoryError: {exception}")
+        failed(self, task, exception)
+
+    told.knows_memory = True  # type: ignore[attr-defined]
+    RayActorManager._actor_task_failed = told
+
+
 def _reason(trial: Trial) -> str:
     """The end of the error that Ray wrote for the trial, in one line."""
     text = ""
@@ -198,6 +219,7 @@ def run_on_ray(
 ) -> None:
     """Run the loop's trials. Raises InputError where no cluster answers at `address` or no worker can be placed."""
     threads = loop.study.train.threads
+    _memory_is_the_trials()
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tricksearch-ray-"))
         luggage = Luggage(loop, Path(scratch)) if address else None

@@ -87,19 +87,19 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
     value is not finite.
     """
     given = [(weight, _finite(values)) for weight, values in arms]
-    fewest = min(len(values) for _, values in given)
-    if fewest < 2:
-        count = "one run" if fewest else "no run"
-        return Unknown(
-            name, f"{count} of an arm of {name} has a result, which does not show how much runs differ: run at least 2"
-        )
+    for weight, values in given:
+        if len(values) < 2:
+            arm = f"{'1 run' if len(values) else 'no run'} {'with' if weight > 0 else 'without'} {name}"
+            return Unknown(name, f"{arm} has a result, which does not show how much runs differ: run at least 2")
     shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in given])
     effect = float(sum(weight * values.mean() for weight, values in given))
     size = max(abs(values).max() for _, values in given)
     error = float(np.sqrt(shares.sum()))
     if error <= TINY * size:
         if abs(effect) <= TINY * size:
-            return Unknown(name, f"all runs with {name} and without gave one value: this measure does not vary here")
+            return Unknown(
+                name, f"all runs with {name} and without gave the same value: this measure does not vary here"
+            )
         return Unknown(
             name,
             f"no run with {name} differs from the others with it, nor one without it: there is no noise to compare the "

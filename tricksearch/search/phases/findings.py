@@ -18,7 +18,7 @@ from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
 from tricksearch.trial.record import FRONT_PHASES, MEASURES, Record
-from tricksearch.verdicts.confounders import confounders
+from tricksearch.verdicts.confounders import confounders, typical
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.front import membership
 from tricksearch.verdicts.means import mean_of_runs
@@ -246,7 +246,7 @@ def _confounders(ablation: Ablation, records: Sequence[Record], registry: Regist
         ):
             arms = [ablation.runs(tricks, records) for tricks in (with_it, without)]
             if all(arms):
-                on, off = (arm[0].effective for arm in arms)
+                on, off = (typical([run.effective for run in arm]) for arm in arms)
                 found |= dict.fromkeys(confounders(on, off, hooks(registry[name]), name))
                 break  # one of the two says it
     return list(found)
