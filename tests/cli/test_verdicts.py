@@ -126,23 +126,19 @@ def test_a_plan_says_how_many_runs_are_needed(run_folder, tmp_path):
     records = [record(at, 94.0 + at % 2, seed=at) for at in range(10)]
     folder = run_folder(records, tricks=tricks, verdicts=margin, phases=["search"])
     study = tmp_path / "study.yaml"
-    done = tricksearch("plan", study, "--sd", "0.4", cwd=tmp_path)
+    done = tricksearch("plan", study, "--like", folder, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
-    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert max(map(len, done.stdout.replace(str(folder), "").splitlines())) <= 80
     said = " ".join(done.stdout.split())
-    needed = int(re.search(r"(\d+) runs are needed", said)[1])
-    assert runs_needed(0.4, 0.5, 5) <= needed < 2 * runs_needed(0.4, 0.5, 5)
-    assert f"{needed} {100 * planned_power(needed, 0.4, 0.5, 5):.0f} % unknown" in said
-    assert f"one trick at a time, each against the plain baseline, {one_at_a_time(0.4, 0.5, 5)}:" in said
+    assert "0.527 points over seeds, from 1 recipe with 10 seeds" in said
+    sd = pooled(records, folder).sd
+    needed, time = re.search(r"(\d+) runs are needed \(about (.*?) one after another\)", said).groups()
+    assert runs_needed(sd, 0.5, 5) <= int(needed) < 2 * runs_needed(sd, 0.5, 5)
+    assert time == duration(30 * int(needed))
+    assert f"{needed} {100 * planned_power(int(needed), sd, 0.5, 5):.0f} % {time}" in said
+    assert f"one trick at a time, each against the plain baseline, {one_at_a_time(sd, 0.5, 5)}:" in said
     assert "margin) among 5 tricks" in said
     assert "cutmix or mixup" in said
     assert "add 'phases: [screen" in said
-
-    more = tricksearch("plan", study, "--like", folder, cwd=tmp_path)
-    said = " ".join(more.stdout.split())
-    assert "0.527 points over seeds, from 1 recipe with 10 seeds" in said
-    runs = int(re.search(r"(\d+) runs are needed \(about (.*?) one", said)[1])
-    assert f"(about {duration(30 * runs)} one after another)" in said
-    assert runs > needed
 
     assert_bad_input(tricksearch("plan", study, cwd=tmp_path), "is not known", "--sd", "--like")
