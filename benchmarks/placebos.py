@@ -19,6 +19,7 @@ from pathlib import Path
 import yaml
 
 from benchmarks.common import ROOT, Row, hardware_line, print_rows
+from tricksearch.trial.record import Record
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 
 PROCESSES = 2
@@ -83,7 +84,7 @@ def screened(job: tuple[int, int]) -> list[Verdict]:
         path.write_text(yaml.safe_dump(STUDY | {"search": {"seed": seed}, "screen": {"runs": runs}}))
         study = load_study(path)
         screen = Screen(study, Space.of(study, discover(study.plugins)))
-        records = []
+        records: list[Record] = []
         wanted = [each for each in screen.plan([]) if each.phase == "screen"]
         while wanted:
             for each in wanted:

@@ -9,13 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
-import os
 import random
-import secrets
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import sys
@@ -27,15 +23,10 @@ from pathlib import Path
 import psutil
 
 from benchmarks.common import Row, hardware_line, print_rows
+from benchmarks.loopback import Loopback, family, kill
 
 NODES = 2
 LIMIT = 1500.0  # seconds, after which the storm gives up and says how far it came
-# Ray's processes listen on the loopback address alone where it takes itself for being on a system without clusters;
-# only its command line then refuses to add a node.
-RAY_START = """import types
-from ray.scripts import scripts
-scripts.ray_constants = types.SimpleNamespace(**vars(scripts.ray_constants) | {"ENABLE_RAY_CLUSTER": True})
-scripts.main()"""
 STUDY = """\
 data: digits
 net: {{widths: [8], blocks: 1}}
@@ -51,34 +42,11 @@ class Storm:
     """The cluster, the driver, and what befalls them."""
 
     def __init__(self, folder: Path, trials: int) -> None:
-        self._folder, self._trials = folder, trials
-        self._starts = itertools.count()
-        self._mark = secrets.token_hex(8)
+        self._study = folder / "storm.yaml"
+        self._study.write_text(STUDY.format(trials=trials))
         self.store = folder / "run" / "store.db"
-        (folder / "storm.yaml").write_text(STUDY.format(trials=trials))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self._address = f"127.0.0.1:{probe.getsockname()[1]}"
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        self._environment = kept | {
-            "HOME": str(folder),
-            "STORM": self._mark,
-            "RAY_AUTH_MODE": "token",
-            "RAY_AUTH_TOKEN": secrets.token_hex(16),
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-            "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-            "RAY_health_check_initial_delay_ms": "0",
-            "RAY_health_check_period_ms": "500",
-            "RAY_health_check_timeout_ms": "10000",
-            "RAY_health_check_failure_threshold": "2",
-            "RAY_memory_usage_threshold": "1.0",
-        }
-        port = self._address.rpartition(":")[2]
-        self.head = self._start_node("head", "--head", f"--port={port}", "--num-cpus=0", "--include-dashboard=false")
-        while self.head.poll() is None and not answers(self._address):
-            time.sleep(0.1)
-        self.nodes = [self._add_node(number) for number in range(NODES)]
+        self._cluster = Loopback(folder)
+        self.nodes = [self._cluster.add_node(str(number)) for number in range(NODES)]
         self.driver = self._start_driver()
         self.drivers = 1
 
@@ -100,7 +68,7 @@ class Storm:
             number = chance.randrange(NODES)
             kill(family(self.nodes[number].pid))
             self.nodes[number].wait()
-            self.nodes[number] = self._add_node(number)
+            self.nodes[number] = self._cluster.add_node(str(number))
         else:
             workers = [each for node in self.nodes for each in family(node.pid) if "Train" in title(each)]
             if not workers:
@@ -119,60 +87,10 @@ class Storm:
 
     def end(self) -> None:
         """Kill everything that is left."""
-        processes = [each for one in (self.driver, self.head, *self.nodes) for each in family(one.pid)]
-        kill(processes)
-        for process in psutil.process_iter():  # Ray's agents outlive the raylet that they watch
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("STORM") == self._mark:
-                    process.kill()
-
-    def _add_node(self, number: int) -> subprocess.Popen[bytes]:
-        return self._start_node(str(number), f"--address={self._address}", "--num-cpus=1")
-
-    def _start_node(self, name: str, *arguments: str) -> subprocess.Popen[bytes]:
-        common = (
-            "--node-ip-address=127.0.0.1",
-            # Nodes of one machine would unpack what travels into one place, where a killed one may have left half.
-            f"--temp-dir={self._folder / f'{name}-{next(self._starts)}'}",
-            "--object-store-memory=80000000",
-            "--disable-usage-stats",
-        )
-        own = {"TRICKSEARCH_NODE_CACHE": str(self._folder / f"kept-{name}")}
-        return self._popen(
-            [sys.executable, "-c", RAY_START, "start", "--block", *common, *arguments], own, f"node-{name}.log"
-        )
+        self._cluster.end()
 
     def _start_driver(self) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", "storm.yaml"]
-        return self._popen([*command, "--out", "run", "--address", self._address, "--quiet"], {}, "driver.log")
-
-    def _popen(self, command: list[str], more: dict[str, str], log: str) -> subprocess.Popen[bytes]:
-        with (self._folder / log).open("ab") as sink:
-            return subprocess.Popen(
-                command,
-                cwd=self._folder,
-                env=self._environment | more,
-                stdin=subprocess.DEVNULL,
-                stdout=sink,
-                stderr=sink,
-                start_new_session=True,
-            )
-
-
-def answers(address: str) -> bool:
-    """Whether something listens at host:port."""
-    host, _, port = address.rpartition(":")
-    with contextlib.suppress(OSError), socket.create_connection((host, int(port)), timeout=1):
-        return True
-    return False
-
-
-def family(pid: int) -> list[psutil.Process]:
-    """A process and all its descendants, none where it is gone."""
-    with contextlib.suppress(psutil.NoSuchProcess):
-        root = psutil.Process(pid)
-        return [root, *root.children(recursive=True)]
-    return []
+        return self._cluster.drive(self._study, "--out", "run", "--quiet")
 
 
 def title(process: psutil.Process) -> str:
@@ -180,14 +98,6 @@ def title(process: psutil.Process) -> str:
     with contextlib.suppress(psutil.Error):
         return " ".join(process.cmdline())
     return ""
-
-
-def kill(processes: list[psutil.Process]) -> None:
-    """SIGKILL to each, the eldest first, and wait until they are gone."""
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()
-    psutil.wait_procs(processes, timeout=10)
 
 
 def main(arguments: list[str]) -> list[Row]:

@@ -105,11 +105,11 @@ def _compared(
         Row(f"truth, {measure}: mean error of an effect", f"{error:.2f} {unit}", f"{other:.2f} {unit}", n=n),
     ]  # fmt: skip
     sizes = [abs(known[name]) for name in TRICKS]
-    mine = _rank_correlation([abs(float(found[name].effect or 0)) for name in TRICKS], sizes)
+    rank = _rank_correlation([abs(float(found[name].effect or 0)) for name in TRICKS], sizes)
     for evaluator, values in _importances(searched, measure).items():
         theirs_rank = _rank_correlation([values[name] for name in TRICKS], sizes)
         rows.append(Row(f"truth, {measure}: rank correlation with the sizes of the effects; peer {evaluator}",
-                        f"{mine:.2f}", f"{theirs_rank:.2f}", n=n))  # fmt: skip
+                        f"{rank:.2f}", f"{theirs_rank:.2f}", n=n))  # fmt: skip
     return rows
 
 
@@ -118,7 +118,7 @@ def _covers(mine: Verdict, true: Verdict) -> bool:
     if None in (mine.effect, true.effect, mine.high_alone, mine.low_alone, true.high_alone, true.low_alone):
         return False
     half = [(float(each.high_alone or 0) - float(each.low_alone or 0)) / 2 for each in (mine, true)]
-    return abs(float(mine.effect or 0) - float(true.effect or 0)) <= (half[0] ** 2 + half[1] ** 2) ** 0.5
+    return bool(abs(float(mine.effect or 0) - float(true.effect or 0)) <= (half[0] ** 2 + half[1] ** 2) ** 0.5)
 
 
 def _difference(records: Sequence[Record], name: str, measure: str) -> float:

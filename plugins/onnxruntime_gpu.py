@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tricksearch import Choice, Predictor, Runtime, Trick, Workbench
+from tricksearch.toolkit.cuda import why_no_gpu
 
 if TYPE_CHECKING:
     import numpy as np
@@ -105,6 +106,4 @@ class OnnxRuntimeGpu(Trick):
 
         if not set(PROVIDERS.values()) & set(onnxruntime.get_available_providers()):
             return "this ONNX Runtime has no GPU provider: pip install --force-reinstall --no-deps onnxruntime-gpu"
-        import torch
-
-        return None if torch.cuda.is_available() else "there is no GPU that CUDA can use"
+        return why_no_gpu()

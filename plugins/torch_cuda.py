@@ -10,30 +10,17 @@ Cost: nothing in training, seconds at the export; when deployed a GPU, a library
 
 from __future__ import annotations
 
-import ctypes
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from tricksearch import Choice, Deployable, NotApplicable, Predictor, Runtime, Trick, Workbench
+from tricksearch.toolkit.cuda import why_no_gpu
 from tricksearch.toolkit.program import program_of
 
 if TYPE_CHECKING:
     import numpy as np
 
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-
-
-def has_driver(library: str = "libcuda.so.1") -> bool:
-    """Whether NVIDIA's driver is installed; asks in a millisecond what importing torch takes seconds for.
-
-    >>> has_driver("libno_such_driver.so.1")
-    False
-    """
-    try:
-        ctypes.CDLL(library)
-    except OSError:
-        return False
-    return True
 
 
 def load_torch_cuda(path: str, threads: int, precision: str, replay: bool, device: str = "cuda") -> Predictor:
@@ -125,8 +112,4 @@ class TorchCuda(Trick):
     @classmethod
     def unavailable(cls) -> str | None:
         """It takes a GPU."""
-        if not has_driver():
-            return "there is no driver of NVIDIA"
-        import torch
-
-        return None if torch.cuda.is_available() else "there is no GPU that CUDA can use"
+        return why_no_gpu()

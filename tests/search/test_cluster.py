@@ -2,13 +2,8 @@
 
 import contextlib
 import json
-import os
-import secrets
 import shutil
-import socket
 import sqlite3
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -18,6 +13,7 @@ import psutil
 import pytest
 import yaml
 
+from benchmarks.loopback import Loopback, family, kill
 from tricksearch.search.shipping import export_run
 from tricksearch.trial.cache import Cache
 
@@ -54,153 +50,51 @@ class Mark(Trick):
 '''
 
 
-# Ray's processes listen on the loopback address alone where it takes itself for being on a system without clusters;
-# only its command line then refuses to add a node.
-RAY_START = """import types
-from ray.scripts import scripts
-scripts.ray_constants = types.SimpleNamespace(**vars(scripts.ray_constants) | {"ENABLE_RAY_CLUSTER": True})
-scripts.main()"""
-
-
 class Node:
-    """One `ray start` with its raylet and workers, in a folder that holds nothing of the study."""
+    """One `ray start` with its raylet and workers, which marks in a file of its own what it trains."""
 
-    def __init__(self, name, folder, environment, *arguments):
-        self.folder = folder / name
-        self.folder.mkdir()
-        self.marks_file = self.folder / "marks"
-        self.process = subprocess.Popen(
-            [
-                *(sys.executable, "-c", RAY_START, "start", "--block", "--node-ip-address=127.0.0.1"),
-                # A folder of its own: nodes of one machine would unpack what travels into one place.
-                *(f"--temp-dir={self.folder / 'ray'}", "--object-store-memory=80000000", "--disable-usage-stats"),
-                *arguments,
-            ],
-            cwd=self.folder,
-            env=environment | {"TRICKSEARCH_NODE_CACHE": str(self.folder / "kept"), "NODE_MARKS": str(self.marks_file)},
-            stdout=(self.folder / "log").open("wb"),
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
+    def __init__(self, cluster, name):
+        self._marks = cluster.folder / f"marks-{name}"
+        self.kept = cluster.kept(name)
+        self.process = cluster.add_node(name, NODE_MARKS=str(self._marks))
 
     def marks(self):
-        return [line.split() for line in self.marks_file.read_text().splitlines()] if self.marks_file.exists() else []
-
-    def family(self):
-        with contextlib.suppress(psutil.NoSuchProcess):
-            root = psutil.Process(self.process.pid)
-            return [root, *root.children(recursive=True)]
-        return []
+        return [line.split() for line in self._marks.read_text().splitlines()] if self._marks.exists() else []
 
     def kill(self):
         """SIGKILL to all its processes, as when the machine loses its power."""
-        kill(self.family())
+        kill(family(self.process.pid))
         self.process.wait()
 
 
 def listening(node):
     found = set()
-    for process in node.family():
+    for process in family(node.process.pid):
         with contextlib.suppress(psutil.Error):
             connections = process.net_connections(kind="tcp")
             found |= {each.laddr.ip for each in connections if each.status == psutil.CONN_LISTEN}
     return {address.removeprefix("::ffff:") for address in found}
 
 
-def kill(processes):
-    for process in processes:
-        with contextlib.suppress(psutil.NoSuchProcess):
-            process.kill()  # psutil looks whether the pid is still that process
-    psutil.wait_procs(processes, timeout=10)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def wait_for_port(address, node, patience=60):
-    host, _, port = address.rpartition(":")
-    end = time.monotonic() + patience
-    while True:
-        try:
-            with socket.create_connection((host, int(port)), timeout=1):
-                return
-        except OSError:
-            assert node.process.poll() is None, (node.folder / "log").read_text()
-            assert time.monotonic() < end, "the head did not come up"
-            time.sleep(0.1)
-
-
 @pytest.fixture
 def cluster():
-    """A head without CPUs, a way to add nodes and a way to start a driver; ends all their processes."""
     folder = Path(tempfile.mkdtemp(prefix="tsc-", dir="/tmp"))  # short: Ray's sockets lie below it
-    address = f"127.0.0.1:{free_port()}"
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")} | {
-        "HOME": str(folder),
-        "GATE": str(folder / "gate"),
-        "RAY_AUTH_TOKEN": secrets.token_hex(16),
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
-        "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
-        # A node that is gone is known to be gone at once; a node that is slow is not taken for one.
-        "RAY_health_check_initial_delay_ms": "0",
-        "RAY_health_check_period_ms": "500",
-        "RAY_health_check_timeout_ms": "10000",
-        "RAY_health_check_failure_threshold": "2",
-        "RAY_memory_usage_threshold": "1.0",
-    }
-    started: list[Node] = []
-    drivers: list[subprocess.Popen] = []
-
-    def node(name, *arguments):
-        where = arguments or (f"--address={address}", "--num-cpus=1")
-        started.append(Node(name, folder, environment | {"RAY_AUTH_MODE": "token"}, *where))
-        return started[-1]
-
-    def drive(study, *arguments):
-        command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", study.name]
-        drivers.append(
-            subprocess.Popen(
-                [*command, "--address", address, *arguments],
-                cwd=study.parent,
-                env=environment | {"TRICKSEARCH_NODE_CACHE": str(folder / "driver")},
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                start_new_session=True,
-            )
-        )
-        return drivers[-1]
-
-    node("head", "--head", f"--port={address.rpartition(':')[2]}", "--num-cpus=0", "--include-dashboard=false")
+    started = Loopback(folder, GATE=str(folder / "gate"))
     try:
-        wait_for_port(address, started[0])
-        yield node, drive, folder
+        yield started
     finally:
-        left = [psutil.Process(each.pid) for each in drivers if each.poll() is None]
-        left += [process for each in started for process in each.family()]
-        left += [child for each in left for child in each.children(recursive=True)]
-        kill(left)
-        # Ray's agents outlive the raylet that they watch.
-        for process in psutil.process_iter():
-            with contextlib.suppress(psutil.Error):
-                if process.environ().get("GATE") == str(folder / "gate"):
-                    process.kill()
+        started.end()
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def wait_until(true, what, driver, end, log):
     while not true():
-        assert driver.poll() is None, driver.communicate()[0]
-        assert time.monotonic() < end, f"{what} did not happen in time\n{log.read_text() if log.exists() else ''}"
+        assert driver.poll() is None, log.read_text()
+        assert time.monotonic() < end, f"{what} did not happen in time\n{log.read_text()}"
         time.sleep(0.05)
 
 
 def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster, tmp_path):
-    add_node, drive, folder = cluster
     end = time.monotonic() + PATIENCE
     source = np.random.default_rng(0)
     home = tmp_path / "home"
@@ -218,22 +112,20 @@ def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster,
         "search": {"trials": TRIALS, "startup": 2},
     }
     (home / "study.yaml").write_text(yaml.safe_dump(study))
-    log = home / "runs" / "study" / "run.log"
-    first, second = add_node("first"), add_node("second")
-    driver = drive(home / "study.yaml")
+    first, second = Node(cluster, "first"), Node(cluster, "second")
+    driver, log = cluster.drive(home / "study.yaml"), cluster.log("driver")
 
     # Both nodes hold a trial at the gate; then one is gone, and what it held must run on the node that comes late.
     wait_until(lambda: first.marks() and second.marks(), "a trial on each of two nodes", driver, end, log)
     ((level, plugin),) = first.marks()
     assert str(home) not in plugin, "the plugin did not travel"
     first.kill()
-    late = add_node("late")
+    late = Node(cluster, "late")
     wait_until(late.marks, "a trial on the node that came late", driver, end, log)
     assert {address for node in (second, late) for address in listening(node)} == {"127.0.0.1"}
     assert late.marks()[0][0] == level, "not the lost trial was handed out first"
-    (folder / "gate").touch()
-    said, _ = driver.communicate(timeout=max(1, end - time.monotonic()))
-    assert driver.returncode == 0, said
+    (cluster.folder / "gate").touch()
+    assert driver.wait(timeout=max(1, end - time.monotonic())) == 0, log.read_text()
 
     with sqlite3.connect(home / "runs" / "study" / "store.db") as store:
         rows = [json.loads(row) for (row,) in store.execute("select record from records order by trial")]
@@ -245,7 +137,7 @@ def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster,
 
     # What was made came home: what follows needs no node.
     for node in (second, late):
-        assert list((node.folder / "kept" / "data" / "data").iterdir()), "the data did not travel"
+        assert list((node.kept / "data" / "data").iterdir()), "the data did not travel"
         node.kill()
     stages = [each.stage for each in Cache(home / "runs" / "study" / "cache").usage()]
     assert {stage: stages.count(stage) for stage in ("train", "deploy", "score")} == dict.fromkeys(

@@ -96,6 +96,26 @@ def test_it_follows_the_store_and_begins_anew_with_another_space(run, tmp_path):
     store.close()
 
 
+def test_a_bound_that_waits_for_the_baseline_holds_for_what_came_before_it(run, tmp_path):
+    folder, opened = run
+    store, record = opened(constraints=["latency_ms <= 1.1 * baseline"])
+    store.add([record(1, {"solo": {"kind": "a"}}, 92.5, 3.0)])  # the baseline's worker was lost: it runs again
+    mirror = Mirror(store, folder, tmp_path / "mirror.db")
+
+    def best():
+        return {trial.user_attrs["record"] for trial in trials(tmp_path / "mirror.db").best_trials}
+
+    assert best() == {"1"}
+    store.add([record(0, {}, 91.5, 2.0, phase="baseline")])
+    assert mirror.update() == 2
+    assert best() == {"0"}, "trial 1 breaks the limit of 2.2 ms"
+    store.add([record(2, {"solo": {"kind": "b"}}, 95.0, 2.1)])
+    assert mirror.update() == 1
+    assert best() == {"0", "2"}
+    mirror.close()
+    store.close()
+
+
 def test_what_cannot_be_served_is_said(run, monkeypatch, tmp_path):
     folder, opened = run
     with pytest.raises(InputError, match=r"no 'store\.db'"):

@@ -150,7 +150,7 @@ def test_a_screen_stops_when_every_trick_is_decided(make_simulated, make_loop, r
     study = make_simulated(["screen"], planted(sd=0.01, left=2.0, right=-2.0, solo=2.0), screen={"runs": 64})
     loop, store = make_loop(study)
     play(loop)
-    sizes = Screen(study, Space.of(study, registry_of(study))).design.sizes
+    sizes = laid_out(study, registry_of).design.sizes
     runs = sum(record.phase == "screen" for record in store.records())
     assert runs in [sum(sizes[:count]) for count in range(1, len(sizes))], "whole blocks, and not all of them"
     assert {verdict_on(findings_of(study, store), "screen", name).says for name in ("left", "solo")} == {"helps"}
@@ -197,6 +197,10 @@ def test_short_and_long_screens_show_a_trick_whose_sign_changes(make_simulated, 
     assert all(record.phase != "fidelity" for record in front_of(store.records(), study))
 
 
+def laid_out(study, registry_of):
+    return Screen(study, Space.of(study, registry_of(study)))
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
@@ -212,8 +216,7 @@ def test_short_and_long_screens_show_a_trick_whose_sign_changes(make_simulated, 
 )
 def test_bad_input_is_refused_before_anything_runs(make_simulated, registry_of, keys, said):
     with pytest.raises(InputError) as refused:
-        study = make_simulated(**keys)
-        Screen(study, Space.of(study, registry_of(study)))
+        laid_out(make_simulated(**keys), registry_of)
     assert said in str(refused.value)
 
 

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.folder import open_study, read_store
+from tricksearch.search.folder import open_study, read_records, read_store
 from tricksearch.search.schema import SCHEMA
 from tricksearch.search.store import Store
 from tricksearch.search.store_url import namespace, without_password
@@ -194,6 +194,24 @@ def test_a_folder_finds_its_store_and_another_folder_the_same_study(server, tmp_
     monkeypatch.setenv("PGPASSWORD", "wrong")
     with pytest.raises(InputError, match="password authentication failed"):
         read_store(here)
+
+
+def test_a_study_learns_from_another_in_its_database_with_its_own_password(server, tmp_path, make_study, monkeypatch):
+    study = make_study(store=server, name="earlier")
+    (tmp_path / "run").mkdir()
+    store, _ = open_study(tmp_path / "run", study, discover(study.plugins))
+    store.put_fact("schema", 2)
+    monkeypatch.delenv("PGPASSWORD", raising=False)
+    with pytest.raises(InputError, match="has schema 2"):
+        read_records(tmp_path / "run", server)
+    assert store.fact("schema") == 2
+    store.put_fact("schema", SCHEMA)
+    assert read_records(tmp_path / "run", server) == []
+    store.close()
+    with pytest.raises(InputError, match="PGPASSWORD"):
+        read_records(tmp_path / "run", server.replace("/postgres?", "/another?"))
+    with pytest.raises(InputError, match="read-only transaction"):
+        Store(server, namespace("earlier"), read_only=True).put_fact("mark", 1)
 
 
 def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_path):

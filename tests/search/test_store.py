@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
 from tricksearch.search import schema
-from tricksearch.search.folder import held_folder, open_store, open_study, read_store
+from tricksearch.search.folder import held_folder, open_store, open_study, read_records, read_store
 from tricksearch.search.store import Store
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import STATUSES, Record
@@ -97,6 +97,20 @@ def test_an_old_store_is_copied_and_migrated(old):
     assert dumped(old.with_name("store.schema2.db")) == before
     Store.at(old).close()  # a second time there is nothing left to do
     assert sorted(path.name for path in old.parent.glob("*.db")) == ["store.db", "store.schema2.db"]
+
+
+def test_another_studys_store_is_read_and_never_changed(old, tmp_path, make_record):
+    before = dumped(old)
+    with pytest.raises(InputError, match="has schema 2, this version reads schema 3") as told:
+        read_records(tmp_path)
+    assert "tricksearch report" in str(told.value)
+    assert (dumped(old), [path.name for path in tmp_path.glob("*.db")]) == (before, ["store.db"])
+    read_store(tmp_path).close()  # as `report` opens it
+    assert [record.accuracy for record in read_records(tmp_path)] == [91.25]
+    reader = read_store(tmp_path, read_only=True)
+    with pytest.raises(InputError, match="readonly"):
+        reader.add([make_record(1, Recipe())])
+    reader.close()
 
 
 def test_a_migration_that_fails_changes_nothing(old, monkeypatch):

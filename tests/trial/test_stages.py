@@ -27,6 +27,16 @@ def deploy(self, deployable, bench):
     onnx.save(model, str(path))
     return Deployable(path)
 """
+PICKY = """
+level: Annotated[int, Int(0, 9)] = 0
+
+def __post_init__(self):
+    if self.level > 5:
+        raise ValueError("too high a level")
+
+def deploy(self, deployable, bench):
+    return deployable
+"""
 NARROW = """
 def compress(self, net, bench):
     raise NotApplicable("too narrow")
@@ -199,6 +209,18 @@ def test_a_training_that_fails_is_recorded_once(run, tricks):
     folder = tricks(bad="def loss(self, loss, bench):\n    raise ValueError('no')\n")
     records, _ = run([{"bad": {}, "int8": {}}], plugins=[str(folder)], tricks={"bad": {}})
     assert [(record.status, record.reason) for record in records] == [("failed", "ValueError: no")]
+
+
+@pytest.mark.parametrize("bad", [0, 1])
+def test_a_recipe_that_cannot_be_built_leaves_the_others(bad, run, tricks, counted):
+    keys, trainings = counted
+    tricks(picky=PICKY)
+    on = [{"counted": {}, "picky": {"level": 9 if at == bad else at}} for at in range(3)]
+    records, _ = run(on[1:], tricks=on[0], **keys)
+    assert [record.tricks for record in records] == on
+    assert [record.status == "finished" for record in records] == [at != bad for at in range(3)]
+    assert "too high a level" in records[bad].reason
+    assert trainings() == 1
 
 
 def test_a_compression_that_fails_leaves_its_variants(run, tricks, counted):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from tricksearch.cli import text
 from tricksearch.contract.errors import InputError
 from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import FILE, every_verdict, write_csv
-from tricksearch.verdicts.text import SIMULATED, recipe, sections
+from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 from tricksearch.verdicts.words import COMPARISONS, amount, interval, noun, word
 
@@ -58,14 +59,32 @@ def opened(folder: Path) -> Iterator[tuple[Study, Store]]:
         store.close()
 
 
-def show(console: Console, findings: Findings) -> None:
-    """Print the verdicts, the front's members and the sentences; of empty findings, nothing."""
-    said = sections(findings)
+def digest(console: Console, findings: Findings, measures: Sequence[str], folder: Path) -> None:
+    """Print the main of it, at the end of a run: the first comparison, the minimal recipe and the front's doubt."""
+    verdicts = [each for each in every_verdict(findings) if each.measure in measures]
+    if not verdicts and not any(each.fresh for each in findings.members):
+        return
+    first = [each for each in verdicts if each.comparison == verdicts[0].comparison]
+    brief = replace(findings, verdicts=tuple(first), shifts=(), order=())
+    show(console, brief, ("Minimal recipe", DOUBT, "Longer training", "Confounders", "Notes"))
+    others = {each.comparison for each in verdicts} - {each.comparison for each in first}
+    more = f" ({', '.join(sorted(COMPARISONS[each][0].lower() for each in others))})" if others else ""
+    console.print(f"All verdicts{more}: tricksearch verdicts {folder}", markup=False, soft_wrap=True)
+
+
+def show(console: Console, findings: Findings, headings: Sequence[str] | None = None) -> None:
+    """Print the verdicts, the front's members and the sentences; of empty findings, nothing.
+
+    `headings` are those of the sections whose sentences are wanted, None: of all.
+    """
+    said = [(heading, told) for heading, told in sections(findings) if headings is None or heading in headings]
     if not (said or findings.verdicts or findings.members):
         return
     if findings.simulated:
         console.print(Text(f" {SIMULATED} ", style="bold reverse yellow"))
     for comparison, group in groupby(every_verdict(findings), key=lambda each: each.comparison):
+        if headings is not None and comparison not in {each.comparison for each in findings.verdicts}:
+            continue
         title, about = COMPARISONS.get(comparison, (comparison, ""))
         design = f" ({findings.design})" if comparison == "screen" and findings.design else ""
         console.print(Text(f"{title}{design}", style="bold"))

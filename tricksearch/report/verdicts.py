@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -52,12 +53,23 @@ def drawn(findings: Findings) -> dict[str, Any]:
         "verdicts": [
             {
                 **{"comparison": each.comparison, "trick": each.trick, "measure": each.measure, "says": each.says},
-                **{"effect": each.effect, "low": each.low, "high": each.high, "word": word(each), "n": each.n},
+                **{
+                    "effect": each.effect,
+                    "low": _finite(each.low),
+                    "high": _finite(each.high),
+                    "word": word(each),
+                    "n": each.n,
+                },
                 **{"band": _band(each), "text": _effect(each)},
             }
             for each in every_verdict(findings)
         ],
     }
+
+
+def _finite(bound: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return bound if bound is not None and math.isfinite(bound) else None
 
 
 def chances(findings: Findings, seen: View, records: Sequence[Record]) -> dict[int, float]:

@@ -12,6 +12,7 @@ from tricksearch.search.folder import held_folder, open_study, read_records
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
 from tricksearch.search.phases.screen import Screen
+from tricksearch.search.phases.tables import write_verdicts
 from tricksearch.search.preemption import closing_on_sigterm
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
@@ -155,7 +156,7 @@ def _check_starts(study: Study, registry: Registry) -> None:
                 remedy="let the study search each of its tricks, and its values lie in their domains",
             )
     for folder in study.search.learn_from:
-        read_records(Path(folder))
+        read_records(Path(folder), study.store)
     if "screen" in study.phases:
         Screen(study, space)
 
@@ -168,6 +169,7 @@ def _write(folder: Path, study: Study, store: Store) -> list[Record]:
     records = store.records()
     if records:
         write_outputs(folder, study, records)
+        write_verdicts(folder, study, store)
     return records
 
 

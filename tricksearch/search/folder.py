@@ -14,7 +14,7 @@ from pathlib import Path
 from tricksearch.contract import InputError, Registry
 from tricksearch.search.changes import adopt
 from tricksearch.search.store import Store
-from tricksearch.search.store_url import namespace, without_password
+from tricksearch.search.store_url import namespace, same_login, without_password
 from tricksearch.search.study import Study
 from tricksearch.trial.record import Record
 
@@ -95,22 +95,28 @@ def has_store(folder: Path) -> bool:
     return (folder / STORE).is_file() or (folder / POINTER).is_file()
 
 
-def read_store(folder: Path, url: str | None = None) -> Store:
+def read_store(folder: Path, url: str | None = None, *, read_only: bool = False) -> Store:
     """The store of an earlier run; `url` is that of its database with the password, which the folder does not hold.
 
-    Raises InputError where there is none, or where it cannot be reached.
+    One that is `read_only` is not migrated either. Raises InputError where there is none, or where it cannot be
+    reached or read.
     """
     if (folder / POINTER).is_file():
         address, name = _pointer(folder)
-        return Store(url or address, name)
+        return Store(url or address, name, read_only=read_only)
     if not (folder / STORE).is_file():
         raise InputError(f"there is no '{STORE}' in this folder", place=str(folder), remedy="name the folder of a run")
-    return Store.at(folder / STORE)
+    return Store(f"sqlite:///{folder / STORE}", read_only=True) if read_only else Store.at(folder / STORE)
 
 
-def read_records(folder: Path) -> list[Record]:
-    """The records of an earlier run. Raises InputError where there are none to be read."""
-    store = read_store(folder)
+def read_records(folder: Path, url: str | None = None) -> list[Record]:
+    """The records of another study's run, which is left as it is.
+
+    `url` is that of the reader's own store: where it is of the same user in the same database, its password is used,
+    elsewhere PGPASSWORD or ~/.pgpass. Raises InputError where there are no records to be read.
+    """
+    known = url is not None and (folder / POINTER).is_file() and same_login(url, _pointer(folder)[0])
+    store = read_store(folder, url if known else None, read_only=True)
     try:
         return store.records()
     finally:

@@ -7,6 +7,7 @@ is not active.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
@@ -194,8 +195,8 @@ class Layout:
         return found
 
     def key(self, setting: Mapping[str, Any]) -> Hashable:
-        """What two settings have in common that are the same."""
-        return tuple(sorted((name, type(value).__name__, value) for name, value in setting.items()))
+        """What two settings have in common that are the same: 16 bytes, since a sampler keeps one for each trial."""
+        return hashlib.blake2b(repr(sorted(setting.items())).encode(), digest_size=16).digest()
 
     def grid(self) -> tuple[int, Callable[[int], Setting]]:
         """The number of settings on the grid of all parameters' grid values, and the n-th of them."""

@@ -16,7 +16,7 @@ from tricksearch.search.caches import study_of
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
-from tricksearch.trial.bounds import resolved
+from tricksearch.trial.bounds import Bound, resolved
 from tricksearch.trial.record import MEASURES, Record, machine_line
 
 STOPPED = "stopped"  # the status of a trial that its rivals ended early
@@ -24,6 +24,10 @@ STOPPED = "stopped"  # the status of a trial that its rivals ended early
 
 class Mirror:
     """An Optuna study of a run's records. The store stays the truth: nothing is read back from here."""
+
+    _bounds: list[Bound]
+    _shown: set[str]
+    _study: optuna.Study
 
     def __init__(self, store: Store, folder: Path, file: Path) -> None:
         """Mirror the store of the run in `folder` to `file`, which is made, and must not be there yet.
@@ -50,8 +54,11 @@ class Mirror:
         if self._store.count() == len(self._shown):
             return 0
         records = self._store.records()
-        fresh = [record for record in records if record.id not in self._shown]
         bounds = resolved(self._of.constraints, records)
+        if self._shown and bounds != self._bounds:
+            self._begin(plain)  # the baseline is known now, and what is shown was not measured against it
+        self._bounds = bounds
+        fresh = [record for record in records if record.id not in self._shown]
         for record in fresh:
             excess = [
                 (found - bound.value) * (1 if bound.at_most else -1)
@@ -68,7 +75,7 @@ class Mirror:
         self.storage.engine.dispose()
 
     def _begin(self, plain: Any) -> None:
-        """Begin anew: the distributions of an Optuna study cannot change, and a study's domains can."""
+        """Begin anew: what an Optuna study holds of finished trials cannot change, and domains and bounds can."""
         self._of = study_of(self._store, self._folder)
         registry = discover(self._of.plugins)
         absent = [name for name in self._of.tricks if name not in registry]
@@ -79,7 +86,8 @@ class Mirror:
                 remedy="install the package or put back the plugins folder that it came from",
             )
         self._space, self._plain = Space.of(self._of, registry), plain
-        self._shown: set[str] = set()
+        self._shown = set()
+        self._bounds = []
         for known in optuna.get_all_study_names(self.storage):
             optuna.delete_study(study_name=known, storage=self.storage)
         self._study = optuna.create_study(

@@ -164,6 +164,7 @@ class _Failures(tune.Callback):
 
     def __init__(self, searcher: LoopSearcher) -> None:
         self._searcher = searcher
+        self._resources: Any = None  # that every trial takes
 
     def __getstate__(self) -> dict[str, Any]:
         return {}
@@ -175,6 +176,8 @@ class _Failures(tune.Callback):
     def on_trial_complete(self, iteration: int, trials: list[Trial], trial: Trial, **info: Any) -> None:
         """Called when the searcher has heard: what Tune keeps of a trial to its end need not hold its records."""
         trial.experiment_tag = ""
+        self._resources = self._resources or trial.placement_group_factory
+        trial.placement_group_factory = self._resources  # equal to its own, which Tune makes anew for each trial
         told = trial.run_metadata
         for kept in (trial.config, trial.evaluated_params, told.last_result, told.metric_analysis, told.metric_n_steps):
             kept.clear()
@@ -201,7 +204,7 @@ def run_on_ray(
         stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
         if luggage:
             luggage.open()
-        gpus = gpus_of_a_trial(loop.study)
+        gpus = gpus_of_a_trial(loop.study, address)
         searcher = LoopSearcher(loop, room_for(threads, gpus, workers, address))
         tuner = tune.Tuner(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),

@@ -16,7 +16,7 @@ GUIDED_DRAWS = 10  # repeats in a row after which a sampler's favourite is varie
 VARIED_DRAWS = 500  # repeats in a row, varied more and more, after which nothing new is left to draw
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Outcome:
     """What became of a setting. A margin says by how much a constraint is broken: 0 and less keeps it."""
 

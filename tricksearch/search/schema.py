@@ -71,16 +71,38 @@ def prepare(engine: sa.Engine, namespace: str | None, place: str) -> None:
             connection.execute(facts.insert().values(name="schema", value=str(SCHEMA)))
             return
         if found != SCHEMA and found not in STEPS:
-            raise InputError(
-                f"the store has schema {found}, this version reads schema {SCHEMA}",
-                place=place,
-                remedy="use the version of tricksearch that wrote it, or begin another run",
-            )
+            raise _unreadable(found, place)
         if found != SCHEMA and engine.url.database and engine.dialect.name == "sqlite":
             _copy(Path(engine.url.database), found)
         for number in range(found, SCHEMA):
             STEPS[number](connection)
         connection.execute(facts.update().where(facts.c.name == "schema").values(value=str(SCHEMA)))
+
+
+def prove(engine: sa.Engine, place: str) -> None:
+    """Raise InputError unless these are tables of this version's schema; nothing is changed."""
+    with engine.connect() as connection:
+        found = _found(connection)
+    if found is None:
+        raise InputError("there is no study in this store", place=place, remedy="name the folder of a run")
+    if found in STEPS:
+        raise InputError(
+            f"the store has schema {found}, this version reads schema {SCHEMA}, and a store that is only read is left "
+            "as it is",
+            place=place,
+            remedy="bring it up to date with 'tricksearch report' on its run folder, which keeps a copy of a SQLite "
+            "file, or name a copy of that folder",
+        )
+    if found != SCHEMA:
+        raise _unreadable(found, place)
+
+
+def _unreadable(found: int, place: str) -> InputError:
+    return InputError(
+        f"the store has schema {found}, this version reads schema {SCHEMA}",
+        place=place,
+        remedy="use the version of tricksearch that wrote it, or begin another run",
+    )
 
 
 def lock_key(namespace: str | None) -> int:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from tricksearch.contract import InputError
 from tricksearch.search.schema import facts as _facts
-from tricksearch.search.schema import lock_key, prepare
+from tricksearch.search.schema import lock_key, prepare, prove
 from tricksearch.search.schema import records as _records
 from tricksearch.search.schema import reports as _reports
 from tricksearch.search.store_url import without_password
@@ -29,8 +29,8 @@ KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keep
 class Store:
     """Records and a few named facts. Every write is one transaction, on the disk when the call returns."""
 
-    def __init__(self, url: str, namespace: str | None = None, *, hold: bool = False) -> None:
-        """Open the store, and make or migrate its tables.
+    def __init__(self, url: str, namespace: str | None = None, *, hold: bool = False, read_only: bool = False) -> None:
+        """Open the store, and make or migrate its tables; one that is `read_only` is left as it is, or refused.
 
         `namespace` is the schema of a PostgreSQL database that holds this study alone. With `hold` it is held there
         against every other holder, on whatever host, until it is closed or this process dies; the hold of a SQLite
@@ -43,12 +43,15 @@ class Store:
         self.place = parsed.database or url
         if self._remote:
             self.place = f"{without_password(url)}, schema '{namespace}'"
-        self._engine = self._made(parsed)
+        self._engine = self._made(parsed, read_only)
         try:
             with self._guard():
                 if hold and self._remote:
                     self._held = self._hold()
-                prepare(self._engine, namespace, self.place)
+                if read_only:
+                    prove(self._engine, self.place)
+                else:
+                    prepare(self._engine, namespace, self.place)
             if self._held is not None:
                 self.put_fact("holder", f"process {os.getpid()} on {socket.gethostname()}")
         except BaseException:
@@ -135,10 +138,10 @@ class Store:
             self._held = None
         self._engine.dispose()
 
-    def _made(self, url: sa.URL) -> sa.Engine:
+    def _made(self, url: sa.URL, read_only: bool) -> sa.Engine:
         if not self._remote:
             engine = sa.create_engine(url)
-            sa.event.listen(engine, "connect", _sqlite_settings)
+            sa.event.listen(engine, "connect", _sqlite_reader if read_only else _sqlite_settings)
             return engine
         settings = {} if "connect_timeout" in url.query else {"connect_timeout": CONNECT_SECONDS}
         try:
@@ -149,7 +152,7 @@ class Store:
                 place=self.place,
                 remedy="install it with pip install 'tricksearch[postgresql]'",
             ) from error
-        return engine.execution_options(schema_translate_map={None: self._namespace})
+        return engine.execution_options(schema_translate_map={None: self._namespace}, postgresql_readonly=read_only)
 
     def _hold(self) -> sa.Connection:
         """The session that has the namespace's advisory lock, which the server gives back when the session ends."""
@@ -217,5 +220,12 @@ def _sqlite_settings(connection: Any, _: object) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA journal_mode=WAL")  # a report may read while a search writes
     cursor.execute("PRAGMA synchronous=FULL")
+    cursor.execute("PRAGMA busy_timeout=10000")
+    cursor.close()
+
+
+def _sqlite_reader(connection: Any, _: object) -> None:
+    cursor = connection.cursor()
+    cursor.execute("PRAGMA query_only=ON")  # a file opened with mode=ro would be left with an empty log beside it
     cursor.execute("PRAGMA busy_timeout=10000")
     cursor.close()

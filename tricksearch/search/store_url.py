@@ -44,6 +44,21 @@ def without_password(url: str) -> str:
     return bare.difference_update_query(SECRETS).render_as_string(hide_password=False)
 
 
+def same_login(one: str, other: str) -> bool:
+    """Whether two URLs are of one user in one database, so that the password of one holds for the other.
+
+    >>> same_login("postgresql+psycopg://me:secret@db/tricks?sslmode=require", "postgresql+psycopg://me@db/tricks")
+    True
+    """
+    from sqlalchemy.engine import make_url
+
+    first, second = (
+        (url.username, url.host, url.port, url.database, url.query.get("host"), url.query.get("port"))
+        for url in (make_url(one), make_url(other))
+    )
+    return first == second
+
+
 def namespace(name: str) -> str:
     """The schema of the database that holds the study of this name; two names never share one.
 

@@ -239,7 +239,7 @@ def load_study(path: Path) -> Study:
         "first": tuple(_first(document, at, registry, study.net) for at in range(len(study.search.first))),
         "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from),
     }
-    updated = {"plugins": plugins, "tricks": uses, "left_out": left_out}
+    updated: dict[str, Any] = {"plugins": plugins, "tricks": uses, "left_out": left_out}
     around = path.parent / study.ablate.around
     if around.suffix in (".yaml", ".yml"):
         updated["ablate"] = study.ablate.model_copy(update={"around": str(around.resolve())})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
@@ -103,9 +105,24 @@ class Record:
 
     @classmethod
     def from_json(cls, row: Mapping[str, Any]) -> Record:
-        """The record of a JSON row; keys that this version does not know are left out."""
+        """The record of a JSON row; keys that this version does not know are left out.
+
+        What it has in common with other records, such as the hardware, it shares with them: not to be changed.
+        """
         known = {each.name for each in fields(cls)}
-        return cls(**{key: value for key, value in row.items() if key in known})
+        found = {key: value for key, value in row.items() if key in known}
+        found |= {key: _shared(found[key]) for key in ("hardware", "versions", "effective") if key in found}
+        recipe = found["recipe"]
+        found["recipe"] = {key: each if key == "tricks" else _shared(each) for key, each in recipe.items()}
+        return cls(**found)
+
+
+_known = functools.lru_cache(maxsize=64)(json.loads)
+
+
+def _shared(value: Any) -> Any:
+    """The same plain JSON, of which there is one copy among the records of a study: most of it is in each of them."""
+    return _known(json.dumps(value))
 
 
 def machine_line(hardware: Mapping[str, Any]) -> str:

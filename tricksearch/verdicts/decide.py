@@ -27,6 +27,7 @@ from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Says, Unknown, Ver
 Floats = NDArray[np.float64]
 
 WEIGHT = 0.2  # of a test for equivalence, that of a test for a difference being 1
+FAR = 30.0  # standard errors
 MOST = 10_000_000  # runs; who needs more will not run them
 
 
@@ -219,7 +220,9 @@ def _power(strength: Floats, freedoms: Floats, level: float) -> Floats:
     """The chance that a two-sided t test of this level shows an effect of so many standard errors, on its own side."""
     from scipy import special
 
-    return np.asarray(1 - special.nctdtr(freedoms, strength, _t(freedoms, level)))
+    missed = special.nctdtr(freedoms, strength, _t(freedoms, level))
+    # Far out, where nothing is missed, the distribution's series gives up.
+    return np.asarray(1 - np.where(np.isnan(missed) & (strength > FAR), 0.0, missed))
 
 
 def _missing(strength: Floats, freedoms: Floats, runs: Any, level: float, power: float) -> Any:

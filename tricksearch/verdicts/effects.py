@@ -76,31 +76,38 @@ def pair_effects(
 
 
 def welch(name: str, on: Sequence[float], off: Sequence[float]) -> Estimate | Unknown:
-    """The mean of one arm's runs minus that of another's, whose variances may differ: Welch 1947.
+    """The mean of one arm's runs minus that of another's: a contrast of two arms."""
+    return contrast(name, [(1.0, on), (-1.0, off)])
 
-    Raises ValueError where a value is not finite.
+
+def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | Unknown:
+    """A weighted sum of the means of arms, whose variances may differ: Welch 1947, Satterthwaite 1946.
+
+    `arms` are (weight, values of its runs). The arms with a weight above 0 count as `on`. Raises ValueError where a
+    value is not finite.
     """
-    with_it, without = _finite(on), _finite(off)
-    for arm, values in ((f"with {name}", with_it), (f"without {name}", without)):
-        if len(values) < 2:
-            count = "1 run" if len(values) else "no run"
-            return Unknown(
-                name, f"{count} {arm} has a result, which does not show how much runs differ: run at least 2"
-            )
-    shares = np.array([with_it.var(ddof=1) / len(with_it), without.var(ddof=1) / len(without)])
-    effect = float(with_it.mean() - without.mean())
-    if np.sqrt(shares.sum()) <= TINY * max(abs(effect), abs(without.mean()) * TINY):
-        if abs(effect) <= TINY * abs(without.mean()):
-            return Unknown(
-                name, f"all runs with {name} and without gave the same value: this measure does not vary here"
-            )
+    given = [(weight, _finite(values)) for weight, values in arms]
+    fewest = min(len(values) for _, values in given)
+    if fewest < 2:
+        count = "one run" if fewest else "no run"
+        return Unknown(
+            name, f"{count} of an arm of {name} has a result, which does not show how much runs differ: run at least 2"
+        )
+    shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in given])
+    effect = float(sum(weight * values.mean() for weight, values in given))
+    size = max(abs(values).max() for _, values in given)
+    error = float(np.sqrt(shares.sum()))
+    if error <= TINY * size:
+        if abs(effect) <= TINY * size:
+            return Unknown(name, f"all runs with {name} and without gave one value: this measure does not vary here")
         return Unknown(
             name,
-            f"the runs with {name} do not differ among each other, nor do those without: there is no noise to compare "
-            "the difference with; vary the seed",
+            f"no run with {name} differs from the others with it, nor one without it: there is no noise to compare the "
+            "difference with; vary the seed",
         )
-    freedom = float(shares.sum() ** 2 / (shares**2 / [len(with_it) - 1, len(without) - 1]).sum())
-    return Estimate(name, effect, float(np.sqrt(shares.sum())), freedom, len(with_it), len(without))
+    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in given]).sum())
+    on, off = (sum(len(values) for weight, values in given if (weight > 0) == side) for side in (True, False))
+    return Estimate(name, effect, error, freedom, on, off)
 
 
 def _fit(names: list[str], on: Floats, data: Floats, off: dict[str, int]) -> dict[str, Estimate | Unknown]:

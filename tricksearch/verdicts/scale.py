@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import expm1, log, log1p
+from math import expm1, inf, log, log1p
+
+FARTHEST = 100.0  # on the logarithm: a factor that no measure has
 
 
 def on_scale(values: Sequence[float], relative: bool) -> list[float]:
@@ -24,7 +26,9 @@ def shown(effect: float, relative: bool) -> float:
     >>> round(shown(log(1.05), relative=True), 6)
     5.0
     """
-    return 100 * expm1(effect) if relative else effect
+    if not relative:
+        return effect
+    return 100 * expm1(effect) if effect < FARTHEST else inf
 
 
 def margin_on_scale(margin: float, relative: bool) -> float:

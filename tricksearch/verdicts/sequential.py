@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-LEVELS = np.logspace(-10, 0, 101)  # between which boundaries are interpolated, on logarithmic scales
+LEVELS = np.logspace(-10, 0, 201)  # between which boundaries are interpolated, on logarithmic scales
 NODES = 96  # of the integration over the paths that no look has stopped
 STEPS = 60  # of the bisection for a boundary
 FARTHEST = 40.0  # standard errors; no boundary lies beyond

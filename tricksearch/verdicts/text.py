@@ -9,6 +9,7 @@ from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Ve
 from tricksearch.verdicts.words import COMPARISONS, POINTS, amount, interval, noun, plain, unit
 
 SIMULATED = "Simulated: nothing was trained."
+DOUBT = "The front and its doubt"
 
 _MORE_IS_BETTER = POINTS | {"throughput"}  # a loss of them is not called a cost
 _FACTOR_FROM = 20.0  # percent: from here on "x 0.73" is said as well
@@ -46,7 +47,7 @@ def sections(findings: Findings) -> list[tuple[str, list[str]]]:
         told["fidelity"] = []  # each shift tells of its short budget
     named = [(COMPARISONS[comparison][0], told[comparison]) for comparison in COMPARISONS]
     named += [
-        ("The front and its doubt", _front(findings.members) + _gap(findings.gap, findings.members)),
+        (DOUBT, _front(findings.members) + _gap(findings.gap, findings.members)),
         ("Longer training", _shifts(findings.shifts)),
         ("Confounders", [_ended(each) for each in findings.confounders]),
         ("Notes", [_ended(each) for each in findings.notes]),

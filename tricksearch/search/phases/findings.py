@@ -88,6 +88,8 @@ def _members(study: Study, store: Store, records: Sequence[Record], minimal: Min
     competing = by_recipe(record for record in records if record.phase in FRONT_PHASES)
     fresh = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
     chances = _chances(study, competing)
+    if not fresh and not chances:
+        return ()
     front = {study.recipe(record.tricks).key for record in front_of(records, study)}
     smallest = set(minimal.tricks) if minimal is not None else None
     confirmed = store.fact(CONFIRMATION) if fresh else None

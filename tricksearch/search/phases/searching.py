@@ -40,7 +40,7 @@ class Searching:
         designed = {record.trial for record in records} - {record.trial for record in own}
         self._batch = Batch(study, store, workers)
         known, untold = self._batch.divided([record for record in records if record.phase in FRONT_PHASES], designed)
-        earlier = [read_records(Path(place)) for place in study.search.learn_from]
+        earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, space, known, earlier, untold, numbers)
         self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
         self._clock = time.monotonic()

@@ -5,28 +5,26 @@ from __future__ import annotations
 from pathlib import Path
 
 from tricksearch.search.outputs import replace_file
-from tricksearch.search.phases.findings import minimal_tricks
+from tricksearch.search.phases.findings import findings_of, minimal_tricks
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.verdicts.findings import Findings
-from tricksearch.verdicts.table import COLUMNS, rows
+from tricksearch.verdicts.table import FILE, every_verdict, write_csv
 
-VERDICTS, MINIMAL = "verdicts.csv", "minimal.yaml"
+MINIMAL = "minimal.yaml"
 
 
-def write_verdicts(folder: Path, study: Study, store: Store, findings: Findings) -> None:
+def write_verdicts(folder: Path, study: Study, store: Store) -> Findings:
     """Write the verdicts and the minimal recipe, each in one step; what no longer holds is taken away."""
-    import pandas as pd
-
-    if findings.verdicts:
-        table = pd.DataFrame(rows(findings), columns=list(COLUMNS))
-        replace_file(folder / VERDICTS, lambda path: table.to_csv(path, index=False))
+    findings = findings_of(study, store)
+    if every_verdict(findings):
+        write_csv(findings, folder / FILE)
     else:
-        (folder / VERDICTS).unlink(missing_ok=True)
+        (folder / FILE).unlink(missing_ok=True)
     tricks = minimal_tricks(study, store)
     if tricks is None or findings.minimal is None:
         (folder / MINIMAL).unlink(missing_ok=True)
-        return
+        return findings
     spared = ", ".join(findings.minimal.dropped)
     heading = (
         f"The recipe of '{study.name}' around {findings.minimal.around} without {spared}, whose effect is not shown.\n"
@@ -34,3 +32,4 @@ def write_verdicts(folder: Path, study: Study, store: Store, findings: Findings)
     )
     text = study.recipe(tricks).to_yaml(heading)
     replace_file(folder / MINIMAL, lambda path: path.write_text(text, encoding="utf-8"))
+    return findings
