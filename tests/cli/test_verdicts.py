@@ -1,6 +1,7 @@
 """What is shown of verdicts, and of the runs that they need."""
 
 import io
+import re
 import sys
 from types import ModuleType
 
@@ -9,14 +10,16 @@ import yaml
 from rich.console import Console
 
 from tests.believable import LONG, findings
-from tests.cli.test_cli import STUDY
+from tests.cli.test_cli import STUDY, assert_bad_input, tricksearch
 from tricksearch.cli.plan import pooled
+from tricksearch.cli.text import duration
 from tricksearch.cli.verdicts import show, verdicts_command
 from tricksearch.contract import InputError
 from tricksearch.search.store import Store
 from tricksearch.search.study import load_study
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
+from tricksearch.verdicts.decide import one_at_a_time, planned_power, runs_needed
 from tricksearch.verdicts.findings import Findings
 
 
@@ -32,7 +35,15 @@ def test_everything_fits_80_columns_and_no_number_is_cut():
     assert max(map(len, text.splitlines())) <= 80
     assert "…" not in text
     whole = "".join(text.split())
-    for each in ("+0.42 points [0.18, 0.66] 48", "-27.0 % [-28.9, -25.1] 48", LONG, "95.20 (5)", "41 %", "synergy"):
+    for each in (
+        "+0.42 points [0.18, 0.66] 48",
+        "-27.0 % [-28.9, -25.1] 48",
+        LONG,
+        "95.20 (5)",
+        "41 %",
+        "synergy",
+        "2 more, not shown to interact",
+    ):
         assert "".join(each.split()) in whole, each
     assert "label_smoothing helps: +0.42 points [0.18, 0.66], n = 48; costs no latency" in " ".join(text.split())
 
@@ -107,3 +118,27 @@ def test_the_noise_is_pooled_over_recipes_and_no_training_counts_twice(tmp_path)
         pooled(records[:1], tmp_path)
     with pytest.raises(InputError, match="same accuracy"):
         pooled([record(at, 94.0, seed=at) for at in range(2)], tmp_path)
+
+
+def test_a_plan_says_how_many_runs_are_needed(run_folder, tmp_path):
+    tricks = ["label_smoothing", "se", "mixup", "cutmix", "pruning"]
+    margin = {"margins": {"accuracy": 0.5}}
+    records = [record(at, 94.0 + at % 2, seed=at) for at in range(10)]
+    folder = run_folder(records, tricks=tricks, verdicts=margin, phases=["search"])
+    study = tmp_path / "study.yaml"
+    done = tricksearch("plan", study, "--like", folder, cwd=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert max(map(len, done.stdout.replace(str(folder), "").splitlines())) <= 80
+    said = " ".join(done.stdout.split())
+    assert "0.527 points over seeds, from 1 recipe with 10 seeds" in said
+    sd = pooled(records, folder).sd
+    needed, time = re.search(r"(\d+) runs are needed \(about (.*?) one after another\)", said).groups()
+    assert runs_needed(sd, 0.5, 5) <= int(needed) < 2 * runs_needed(sd, 0.5, 5)
+    assert time == duration(30 * int(needed))
+    assert f"{needed} {100 * planned_power(int(needed), sd, 0.5, 5):.0f} % {time}" in said
+    assert f"one trick at a time, each against the plain baseline, {one_at_a_time(sd, 0.5, 5)}:" in said
+    assert "margin) among 5 tricks" in said
+    assert "cutmix or mixup" in said
+    assert "add 'phases: [screen" in said
+
+    assert_bad_input(tricksearch("plan", study, cwd=tmp_path), "is not known", "--sd", "--like")

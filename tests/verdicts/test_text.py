@@ -102,12 +102,12 @@ def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
         in shown
     )
     assert (
-        "The search showed 95.2 %, fresh seeds give 94.6 % (mean of 2 confirmed recipes): 0.60 points [0.10, 1.10] "
+        "The search showed 95.20 %, fresh seeds give 94.60 % (mean of 2 confirmed recipes): 0.60 points [0.10, 1.10] "
         "of it was luck, n = 10." in shown
     )
     assert "On fresh seeds, validation minus test is +0.50 points [0.20, 0.80], n = 10." in shown
     unsure = " ".join(told(gap=Gap(Mean(0.1, -0.2, 0.4, 10), mean(0.5), 2))["The front and its doubt"])
-    assert "no luck is shown" in unsure
+    assert "not shown to be luck" in unsure
     single = " ".join(told(gap=Gap(Mean(0.1, None, None, 1), Mean(0.5, None, None, 1), 1))["The front and its doubt"])
     assert "one cannot tell" in single
     assert "of it was luck" not in unsure + single
@@ -167,6 +167,12 @@ def test_every_verdict_is_one_row_of_the_table(tmp_path):
     write_csv(found, tmp_path / "verdicts.csv")
     with (tmp_path / "verdicts.csv").open(newline="") as file:
         read = list(csv.DictReader(file))
+    ladder = [row["trick"] for row in table if row["comparison"] == "ladder"]
+    assert ladder == ["cosine", "label_smoothing", "int8", "int8"]  # in the order of the steps, not of the screen
+    # As a screen gives them: measure by measure.
+    by_measure = findings(verdicts=tuple(sorted(found.verdicts, key=lambda each: (each.measure, each.trick))))
+    groups = [(row["comparison"], row["trick"]) for row in rows(by_measure)]
+    assert len(set(groups)) == sum(one != two for one, two in zip(groups, [None, *groups], strict=False))  # together
     assert [row["trick"] for row in read] == [row["trick"] for row in table]
     assert [row["effect"] for row in read] == ["" if row["effect"] is None else str(row["effect"]) for row in table]
     assert [each.name for each in tmp_path.iterdir()] == ["verdicts.csv"]

@@ -20,8 +20,10 @@ if TYPE_CHECKING:
 
     from tricksearch.search.study import Study
     from tricksearch.trial.record import Record
+    from tricksearch.verdicts.designs import Design, Kind
 
 MEASURE = "accuracy"
+STEP = 256  # runs; of the tricks that can be screened at all, no design is larger in its smallest form
 
 
 @dataclass(frozen=True)
@@ -43,8 +45,8 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     from tricksearch.verdicts.decide import one_at_a_time, planned_power, runs_needed
 
     study = load_study(path)
-    switches = Space.of(study, discover(study.plugins)).switches()
-    tricks = sum(len(options) - 1 for options in switches.values())
+    factors = Space.of(study, discover(study.plugins)).factors()
+    tricks = sum(map(len, factors))
     if not tricks:
         raise InputError(
             "no trick of this study is free to be on or off, so there is nothing to screen",
@@ -56,38 +58,65 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     needed = runs_needed(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     singly = one_at_a_time(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     console.print(
-        f"To show effects of {margin:g} points of accuracy (the margin) of {text.count(tricks, 'trick')}, with "
-        f"{100 * wanted.confidence:g} % confidence over all of them together and a power of {100 * wanted.power:g} %:"
+        f"To show an effect of {margin:g} points of accuracy (the margin) among {text.count(tricks, 'trick')}, with "
+        f"{100 * wanted.confidence:g} % confidence over all of them and a power of {100 * wanted.power:g} %:"
     )
     console.print(f"noise: standard deviation {noise.sd:.3g} points over seeds, {noise.source}", markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("runs", "power", "time"):
-        table.add_column(heading, justify="right")
-    table.add_column("")
-    for runs in _rungs(needed, study.screen.runs, tricks):
-        marks = ["enough"] * (runs == needed) + ["the study's screen"] * (runs == study.screen.runs)
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("design")
+    shares = (0.25, 0.5, 0.75, 1.5, 2.0)
+    own = _design(factors, study.screen.runs, study.screen.design)
+    enough = _enough(factors, needed, study.screen.design)
+    designs = [_design(factors, round(share * needed), study.screen.design) for share in shares]
+    laid_out = {sum(each.sizes): each for each in (*designs, own, enough) if each is not None}
+    for runs, design in sorted(laid_out.items()):
+        marks = " (enough)" * (runs == sum(enough.sizes))
+        marks += " (this study's screen)" * (own is not None and runs == sum(own.sizes))
         power = planned_power(runs, noise.sd, margin, tricks, wanted.confidence)
-        table.add_row(f"{runs:,}", _percent(power), _time(runs, noise.seconds), ", ".join(marks))
+        table.add_row(f"{runs:,}", _percent(power), _time(runs, noise.seconds), f"{design.name}{marks}")
     console.print(table)
+    runs = sum(enough.sizes)
     console.print(
-        f"{text.count(needed, 'run')} are needed{_takes(needed, noise.seconds)}; one trick at a time, each against the "
-        f"plain baseline, {singly:,}: {singly / needed:.1f} x as many."
+        f"{text.count(runs, 'run')} are needed{_takes(runs, noise.seconds)}; one trick at a time, each against the "
+        f"plain baseline, {singly:,}: {singly / runs:.1f} x as many."
     )
-    rivals = [f"{name} ({', '.join(options[1:])})" for name, options in switches.items() if len(options) > 2]
+    rivals = [" or ".join(factor) for factor in factors if len(factor) > 1]
     if rivals:
         console.print(
-            f"Only one can be on at a time of {'; '.join(rivals)}: such rivals share their runs, and each has less "
-            "power than the table says.",
+            f"Only one can be on at a time of {'; '.join(rivals)}: such rivals share their runs, and each of them has "
+            "less power than the table says.",
             markup=False,
         )
     if "screen" not in study.phases:
-        console.print(
-            "The study has no screen yet: add 'phases: [screen, search, ablate, confirm]' to it.", markup=False
-        )
-    if needed > study.screen.runs:
-        console.print(
-            f"Its screen ends after {study.screen.runs} runs: set 'screen: {{runs: {needed}}}'.", markup=False
-        )
+        console.print("The study has no screen: add 'phases: [screen, search, ablate, confirm]' to it.", markup=False)
+    if own is None or sum(own.sizes) < runs:
+        console.print(f"The study allows its screen {study.screen.runs} runs: set 'screen: {{runs: {runs}}}'.")
+
+
+def _design(factors: Sequence[tuple[str, ...]], runs: int, kind: Kind) -> Design | None:
+    """The screen that so many runs allow; None where they are too few for any."""
+    from tricksearch.verdicts.designs import choose
+
+    try:
+        return choose(factors, runs, kind)
+    except ValueError:
+        return None
+
+
+def _enough(factors: Sequence[tuple[str, ...]], needed: int, kind: Kind) -> Design:
+    """The smallest design of so many runs or more: designs come in steps. Raises InputError where there is none."""
+    from tricksearch.verdicts.designs import choose
+
+    try:
+        for runs in range(needed, 2 * needed + STEP):
+            design = _design(factors, runs, kind)
+            if design is not None and sum(design.sizes) >= needed:
+                return design
+        return choose(factors, 2 * needed + STEP, kind)
+    except ValueError as error:
+        raise InputError(str(error), place="screen.design", remedy="set 'screen: {design: auto}'") from None
 
 
 def _noise(study: Study, path: Path, sd: float | None, like: Path | None) -> Noise:
@@ -95,7 +124,7 @@ def _noise(study: Study, path: Path, sd: float | None, like: Path | None) -> Noi
     if like is not None:
         with opened(like) as (earlier, store):
             records = store.records()
-        seconds = _seconds(records)
+        seconds = _seconds(records) if earlier.trial == "train" else None
         if sd is not None:
             return Noise(sd, "as given", seconds)
         noise = pooled(records, like)
@@ -104,10 +133,9 @@ def _noise(study: Study, path: Path, sd: float | None, like: Path | None) -> Noi
         return Noise(noise.sd, where, seconds)
     if sd is not None:
         return Noise(sd, "as given")
-    plain = study.model_dump(mode="json")
-    simulated = (plain.get("simulation") or {}).get("measures", {}).get(MEASURE, {}).get("sd")
-    if plain.get("trial") == "simulated" and simulated:
-        return Noise(float(simulated), "as it is simulated")
+    simulated = study.simulation.measures.get(MEASURE) if study.simulation is not None else None
+    if simulated is not None and simulated.sd > 0:
+        return Noise(simulated.sd, "as it is simulated")
     raise InputError(
         "how much accuracy varies over seeds is not known",
         place=str(path),
@@ -149,13 +177,6 @@ def _seconds(records: Sequence[Record]) -> float | None:
     own = [each for each in records if each.finished and each.variant == 0 and "train" not in each.reused]
     walls = [each.wall_seconds for each in own if each.wall_seconds]
     return median(walls) if walls else None
-
-
-def _rungs(needed: int, screen: int, tricks: int) -> list[int]:
-    """Numbers of runs around the one that is needed, in fours as designs come, each enough to estimate every trick."""
-    least = tricks + 2
-    around = {4 * round(needed * share / 4) for share in (0.25, 0.5, 0.75, 1.5, 2.0)}
-    return sorted({runs for runs in around | {needed, screen} if runs >= least})
 
 
 def _percent(share: float) -> str:

@@ -18,7 +18,7 @@ from tricksearch.contract.errors import InputError
 from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import FILE, every_verdict, write_csv
 from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
-from tricksearch.verdicts.verdict import Verdict
+from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 from tricksearch.verdicts.words import COMPARISONS, amount, interval, noun, word
 
 if TYPE_CHECKING:
@@ -89,7 +89,13 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
         design = f" ({findings.design})" if comparison == "screen" and findings.design else ""
         console.print(Text(f"{title}{design}", style="bold"))
         console.print(Text(about, style="dim"))
-        console.print(_verdicts(list(group)))
+        every = list(group)
+        # Ten tricks have 45 pairs, of which most do not interact.
+        rows = [each for each in every if comparison != "interaction" or each.says in (HELPS, HURTS)]
+        if rows:
+            console.print(_verdicts(rows))
+        if len(rows) < len(every):
+            console.print(Text(f"{len(every) - len(rows)} more, not shown to interact, are in {FILE}", style="dim"))
         console.print()
     if findings.members:
         console.print(Text("The front, with the chance of being on it", style="bold"))

@@ -49,7 +49,7 @@
       showlegend: false,
       hovermode: "closest", hoverlabel: { align: "left" }, dragmode: false,
     };
-    return Plotly.newPlot(plot, traces, layout, { displayModeBar: false, responsive: true });
+    return Plotly.newPlot(plot, traces, layout, { displayModeBar: false });
   }
   function draw() {
     for (const plot of host.children) Plotly.purge(plot);
@@ -71,6 +71,13 @@
     for (const row of document.querySelectorAll("#verdict-table tbody tr")) row.hidden = Boolean(choice.value) && row.dataset.comparison !== choice.value;
     draw();
   }
+  // The window's size is not all that decides the width of a plot: a scroll bar that comes may cost a column.
+  let width = 0;
+  new ResizeObserver(() => {
+    if (host.clientWidth === width) return;
+    width = host.clientWidth;
+    for (const plot of host.children) Plotly.relayout(plot, { width: plot.clientWidth });
+  }).observe(host);
   choice.addEventListener("change", show);
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
   show();

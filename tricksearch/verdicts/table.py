@@ -19,12 +19,20 @@ COLUMNS = (
 
 
 def every_verdict(findings: Findings) -> list[Verdict]:
-    """The verdicts with those of the minimal recipe and of the short budget, each once, by comparison."""
+    """The verdicts with those of the minimal recipe and of the short budget, each once, by comparison and trick."""
     own = [*findings.verdicts, *(findings.minimal.verdicts if findings.minimal else ())]
     own += [shift.short for shift in findings.shifts]
-    known = list(COMPARISONS)
-    place = {each: known.index(each.comparison) if each.comparison in known else len(known) for each in own}
-    return sorted(place, key=place.__getitem__)
+    comparisons = list(dict.fromkeys([*COMPARISONS, *(each.comparison for each in own)]))
+    tricks = list(
+        dict.fromkeys(each.trick for comparison in comparisons for each in own if each.comparison == comparison)
+    )
+    steps = {trick: at for at, trick in enumerate(findings.order)}
+
+    def place(verdict: Verdict) -> tuple[int, int]:
+        step = steps.get(verdict.trick) if verdict.comparison == "ladder" else None
+        return comparisons.index(verdict.comparison), tricks.index(verdict.trick) if step is None else step
+
+    return sorted(dict.fromkeys(own), key=place)
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:

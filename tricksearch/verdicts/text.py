@@ -194,7 +194,7 @@ def _gap(gap: Gap | None, members: Sequence[Member]) -> list[str]:
     luck = gap.optimism
     if seen:
         said.append(
-            f"The search showed {sum(seen) / len(seen):.1f} %, fresh seeds give {sum(fresh) / len(fresh):.1f} % "
+            f"The search showed {sum(seen) / len(seen):.2f} %, fresh seeds give {sum(fresh) / len(fresh):.2f} % "
             f"(mean of {of}): {_luck(luck)}"
         )
     else:
@@ -211,7 +211,7 @@ def _luck(luck: Mean) -> str:
         return f"{size}, n = {luck.n}: one cannot tell whether it was luck."
     if luck.low > 0:
         return f"{size} of it was luck, n = {luck.n}."
-    return f"{amount(luck.value, 'accuracy')} {_or_none(luck)}, n = {luck.n}: no luck is shown."
+    return f"{amount(luck.value, 'accuracy')} {_or_none(luck)}, n = {luck.n}: not shown to be luck."
 
 
 def _or_none(mean: Mean) -> str:
