@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import expm1, log, log1p
+from math import expm1, inf, log, log1p
 
 
 def on_scale(values: Sequence[float], relative: bool) -> list[float]:
@@ -21,10 +21,17 @@ def on_scale(values: Sequence[float], relative: bool) -> list[float]:
 def shown(effect: float, relative: bool) -> float:
     """An effect as it is reported: points for percentages, percent of the value for every other measure.
 
+    Infinite where a bound of a very poor estimate is beyond all floating-point numbers.
+
     >>> round(shown(log(1.05), relative=True), 6)
     5.0
     """
-    return 100 * expm1(effect) if relative else effect
+    if not relative:
+        return effect
+    try:
+        return 100 * expm1(effect)
+    except OverflowError:
+        return inf
 
 
 def margin_on_scale(margin: float, relative: bool) -> float:
