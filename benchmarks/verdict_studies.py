@@ -137,8 +137,8 @@ def simulate(setting: Setting, seed: int) -> Study:
         or any(said in ("equivalent", "hurts") for said in planted),
         seen=planted.count("helps"),
         cleared=placebos.count("equivalent"),
-        covered=sum(alone),
-        jointly=all(adjusted),
+        covered=alone.count(True),
+        jointly=adjusted.count(True) == len(TRICKS),
         runs=len(runs),
     )
 

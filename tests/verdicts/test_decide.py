@@ -67,6 +67,12 @@ def test_relative_effects_are_percent_and_the_margin_is_as_wide_either_way():
         on_scale([1.0, 0.0], relative=True)
 
 
+def test_a_very_poor_estimate_has_a_very_wide_interval():
+    (found,) = decide([estimate(0.1, 2.0, freedom=1.0)], **LATENCY, looks=Looks((0.2,)))
+    assert (found.says, found.low, found.high) == ("undecided", -100.0, math.inf)
+    assert found.more > 100
+
+
 @settings(max_examples=100, deadline=None)
 @given(effects=st.lists(st.floats(-3, 3), min_size=1, max_size=12), looks=st.sampled_from([None, (0.4,), (0.4, 1.0)]))
 def test_the_adjusted_interval_excludes_0_exactly_where_a_difference_is_shown(effects, looks):

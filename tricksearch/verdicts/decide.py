@@ -27,7 +27,6 @@ from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Says, Unknown, Ver
 Floats = NDArray[np.float64]
 
 WEIGHT = 0.2  # of a test for equivalence, that of a test for a difference being 1
-FAR = 30.0  # standard errors
 MOST = 10_000_000  # runs; who needs more will not run them
 
 
@@ -58,8 +57,9 @@ def decide(
     `relative`: the estimates are logarithms, and effects, bounds and margin in percent; else all are in the measure's
     unit. `looks`: this look and those before it, if the runs may be stopped by what they show. An effect that is shown
     and smaller than the margin is equivalent. The adjusted interval has the level at which the trick's difference was
-    tested: it excludes 0 exactly where a difference is shown. All those of undecided tricks hold together with the
-    confidence; those of decided ones hold singly (Guilbaud 2008).
+    tested: it excludes 0 exactly where a difference is shown, and holds with more than the confidence by itself. That
+    all of them hold together is not promised: step-down tests have no such intervals that would also tell sizes
+    (Guilbaud 2008).
     Raises ValueError for a margin of 0 or less, or where confidence or power are not between 0 and 1.
     """
     known = [each for each in estimates if isinstance(each, Estimate)]
@@ -220,13 +220,12 @@ def _power(strength: Floats, freedoms: Floats, level: float) -> Floats:
     """The chance that a two-sided t test of this level shows an effect of so many standard errors, on its own side."""
     from scipy import special
 
-    missed = special.nctdtr(freedoms, strength, _t(freedoms, level))
-    # Far out, where nothing is missed, the distribution's series gives up.
-    return np.asarray(1 - np.where(np.isnan(missed) & (strength > FAR), 0.0, missed))
+    # It is no number where the effect is so many errors large that nothing could hide it.
+    return 1 - np.nan_to_num(special.nctdtr(freedoms, strength, _t(freedoms, level)), nan=0.0)
 
 
 def _missing(strength: Floats, freedoms: Floats, runs: Any, level: float, power: float) -> Any:
-    """How many more runs each effect needs for the power, if they come in the same shares as those that there are."""
+    """How many more runs each effect needs for the power, in the same shares; MOST or more is as good as never."""
 
     def enough(more: Any) -> Any:
         return _power(strength * np.sqrt((runs + more) / runs), freedoms + more, level) >= power

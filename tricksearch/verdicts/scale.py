@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import expm1, inf, log, log1p
 
-FARTHEST = 100.0  # on the logarithm: a factor that no measure has
-
 
 def on_scale(values: Sequence[float], relative: bool) -> list[float]:
     """Values on the scale of the analysis: a measure's effects are relative where doubling means the same anywhere.
@@ -23,12 +21,17 @@ def on_scale(values: Sequence[float], relative: bool) -> list[float]:
 def shown(effect: float, relative: bool) -> float:
     """An effect as it is reported: points for percentages, percent of the value for every other measure.
 
+    Infinite where a bound of a very poor estimate is beyond all floating-point numbers.
+
     >>> round(shown(log(1.05), relative=True), 6)
     5.0
     """
     if not relative:
         return effect
-    return 100 * expm1(effect) if effect < FARTHEST else inf
+    try:
+        return 100 * expm1(effect)
+    except OverflowError:
+        return inf
 
 
 def margin_on_scale(margin: float, relative: bool) -> float:
