@@ -17,15 +17,17 @@ MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
 class Ledger:
     """What a search has spent so far, and, where a decision hangs on it, the runs of each recipe."""
 
-    def __init__(self, study: Study, records: Sequence[Record], seconds: float = 0.0) -> None:
-        """`seconds` is the wall-clock time of the runs that these records come from."""
+    def __init__(
+        self, study: Study, records: Sequence[Record], seconds: float = 0.0, lost: Mapping[str, float] | None = None
+    ) -> None:
+        """`seconds` is the wall-clock time of the runs that these records come from; `lost` is what `lose` gave."""
         self._study = study
         self._keeps = study.search.seeds != 1 or study.search.stall is not None
         self.groups: dict[str, list[Record]] = {}  # the runs of each recipe by its key, in order
         self._tried: list[int] = []  # the trials that brought a recipe, as they came in
         self.seconds = seconds
-        self.epochs = 0.0
-        self.gpu_hours = 0.0
+        self.epochs = self._lost_epochs = lost["epochs"] if lost else 0.0
+        self.gpu_hours = self._lost_gpu_hours = lost["gpu_hours"] if lost else 0.0
         self.add(records)
 
     def add(self, records: Sequence[Record]) -> None:
@@ -37,8 +39,21 @@ class Ledger:
                     self._tried.append(runs[0].trial)
                 self.groups.setdefault(key, []).extend(runs)
 
+    def lose(self, records: Sequence[Record] = (), epochs: float = 0.0) -> dict[str, float]:
+        """Enter what an attempt cost of which no record will tell, since it is made again.
+
+        Of one whose worker died that is known as far as it told: the epochs to its last rung. Returns what was lost
+        in all, to be stored.
+        """
+        before = self.epochs, self.gpu_hours
+        self.spend(records)
+        self.epochs += epochs
+        self._lost_epochs += self.epochs - before[0]
+        self._lost_gpu_hours += self.gpu_hours - before[1]
+        return {"epochs": self._lost_epochs, "gpu_hours": self._lost_gpu_hours}
+
     def spend(self, records: Sequence[Record]) -> None:
-        """Enter what records cost, which may be those of an attempt that is made again."""
+        """Enter what records cost."""
         share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
         for record in records:
             self.epochs += record.spent_epochs

@@ -117,13 +117,14 @@ class Loop:
         self._baseline: Record | None = baseline_of(averaged(known))
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, self._space, known, earlier, untold)
-        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
+        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0, store.fact("lost"))
         self._clock = time.monotonic()
         self.ended = ""  # which budget, other than the number of trials, is used up
         self._open: dict[int, Job] = {}
         trials = {record.trial for record in records}
         self.done = len(trials)
-        store.forget_reports(trials)  # what a trial told that was then lost: its number may go to another recipe
+        # What a trial told that was then lost: its number may go to another recipe.
+        self._lose(epochs=store.forget_reports(trials))
         self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, store.reports())
         self._retries = Retries()
         self._closed = False
@@ -225,7 +226,8 @@ class Loop:
         memory = any(record.status == OUT_OF_MEMORY for record in records)
         if job is not None and memory and self._retries.out_of_memory(job):
             log.warning("trial %d ran out of memory beside others: it runs again, alone", job.trial)
-            self._ledger.spend(records)
+            self._store.forget_reports_of(job.trial)  # its records say what it spent
+            self._lose(records)
             return
         self.storing = True
         try:
@@ -285,6 +287,7 @@ class Loop:
         self._open.pop(job.trial, None)
         if self._closed:
             return
+        self._lose(epochs=self._store.forget_reports_of(job.trial))
         recorded = self._retries.lost(job, status, reason)
         if recorded is None:
             log.warning("trial %d runs again: %s", job.trial, reason)
@@ -293,6 +296,11 @@ class Loop:
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         lost = Record(trial=job.trial, phase=job.phase, status=status, reason=recorded, seed=job.seed, recipe=recipe)
         self.finish([lost])
+
+    def _lose(self, records: Sequence[Record] = (), epochs: int = 0) -> None:
+        """Remember what an attempt cost that is made again: a budget holds over every start of the study."""
+        if records or epochs:
+            self._store.put_fact("lost", self._ledger.lose(records, epochs))
 
     def _bounds(self) -> list[Bound]:
         return resolved(self.study.constraints, [self._baseline] if self._baseline else [])
