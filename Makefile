@@ -19,7 +19,7 @@ setup: .venv/.installed
 	@touch $@
 
 demo: setup
-	$(BIN)/tricksearch run studies/digits.yaml
+	$(BIN)/tricksearch run studies/digits.yaml --phases search
 
 test: check
 

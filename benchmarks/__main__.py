@@ -17,6 +17,9 @@ NAMES = (
     "runtimes",
     "stopping",
     "storm",
+    "verdict_studies",
+    "truth",
+    "placebos",
     "cuda",
     "real_data",
 )

@@ -31,8 +31,8 @@ def main(arguments: list[str]) -> list[Row]:
     print(hardware_line())
     with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
         folder = Path(scratch) / "run"
-        command = ("-c", "from tricksearch.cli import main; main()", "run", STUDY, "--trials", str(trials))
-        ours = run_python(*command, "--out", str(folder), watch_memory=True)
+        command = ("-c", "from tricksearch.cli import main; main()", "run", STUDY, "--phases", "search")
+        ours = run_python(*command, "--trials", str(trials), "--out", str(folder), watch_memory=True)
         records = pd.read_parquet(folder / "records.parquet")
     peer = run_python("-m", "benchmarks.plain_optuna", STUDY, str(trials), watch_memory=True)
     rows = [*_rows(ours, peer, records)]

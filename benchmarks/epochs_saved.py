@@ -51,7 +51,8 @@ def _run(scratch: Path, sampler: str, trials: int, seed: int) -> pd.DataFrame:
     study["search"] |= {"sampler": sampler, "trials": trials, "seed": seed, "workers": 2}
     path = scratch / f"{sampler}.yaml"
     path.write_text(yaml.safe_dump(study))
-    run_python("-c", "from tricksearch.cli import main; main()", "run", str(path), "--out", str(scratch / sampler))
+    command = ("-c", "from tricksearch.cli import main; main()", "run", str(path), "--phases", "search")
+    run_python(*command, "--out", str(scratch / sampler))
     records = pd.read_parquet(scratch / sampler / "records.parquet").sort_values(["trial", "variant"])
     return records.assign(epochs=study["train"]["epochs"] * _trained(records))
 

@@ -87,6 +87,9 @@ class _Clock:
         self.memory: dict[int, tuple[int, int]] = {}
         self._look_every = look_every
 
+    def entered(self, phase: str, done: int, total: int) -> None:
+        """Nothing to show."""
+
     def started(self, job: Job) -> None:
         pass
 

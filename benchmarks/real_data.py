@@ -58,7 +58,7 @@ def _run(name: str, folder: Path) -> list[Row]:
     command = ("-c", "from tricksearch.cli import main; main()", "run", f"studies/{name}.yaml", "--out", str(folder))
     ended = run_python(*command, watch_memory=True)
     lines = ended.output.splitlines()
-    summary = next(index for index, line in enumerate(lines) if "one run each." in line)
+    summary = next(index for index, line in enumerate(lines) if " without a result" in line)
     print("\n" + "\n".join(line.rstrip() for line in lines[summary:]), flush=True)
     records = pd.read_parquet(folder / "records.parquet")
     front = pd.read_csv(folder / "front.csv")

@@ -172,7 +172,8 @@ def _pool(trials: int) -> tuple[Pool, list[tuple[float, float]]]:
         study: dict[str, Any] = yaml.safe_load((ROOT / STUDY).read_text())
         search = {"sampler": "random", "trials": trials, "stopping": {"min_rivals": NEVER}}
         path, folder = Path(scratch) / "study.yaml", Path(scratch) / "run"
-        path.write_text(yaml.safe_dump(study | {"variants": "none", "search": study["search"] | search}))
+        only = {"variants": "none", "phases": ["search"], "search": study["search"] | search}
+        path.write_text(yaml.safe_dump(study | only))
         run_python("-c", "from tricksearch.cli import main; main()", "run", str(path), "--out", str(folder), "--quiet")
         store = read_store(folder)
         try:

@@ -37,6 +37,9 @@ STUDY = {
 
 
 class _Silent:
+    def entered(self, phase: str, done: int, total: int) -> None:
+        """Nothing to show."""
+
     def started(self, job: Job) -> None:
         pass
 

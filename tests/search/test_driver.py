@@ -17,6 +17,9 @@ class Heard:
     def changed(self, changes, outside):
         self.said.append(("changed", list(changes), outside))
 
+    def entered(self, phase, done, total):
+        pass
+
     def started(self, job):
         raise AssertionError("no trial is left to run")
 

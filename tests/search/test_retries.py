@@ -24,6 +24,9 @@ class Told:
     def __init__(self):
         self.started_trials, self.stored = [], []
 
+    def entered(self, phase, done, total):
+        pass
+
     def started(self, job):
         self.started_trials.append(job.trial)
 

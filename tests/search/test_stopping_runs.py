@@ -37,6 +37,9 @@ class Silent:
     def begins(self, study, records, workers):
         pass
 
+    def entered(self, phase, done, total):
+        pass
+
     def started(self, job):
         pass
 

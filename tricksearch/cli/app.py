@@ -59,12 +59,36 @@ def run(
     reproducible: Annotated[
         bool, typer.Option("--reproducible", help="Ask in batches: the same recipes in each run of the same seed.")
     ] = False,
+    phases: Annotated[
+        str | None, typer.Option(help="Run only these, as in 'search' or 'screen,search'.", show_default="the study's")
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run a study, or go on with one that was interrupted."""
     from tricksearch.cli.commands import run_command
 
-    run_command(study, out, trials, seed, workers, address, local, reproducible, quiet)
+    run_command(study, out, trials, seed, workers, address, local, reproducible, phases, quiet)
+
+
+@app.command()
+def ablate(
+    study: STUDY,
+    around: Annotated[
+        str | None,
+        typer.Option(help="The recipe: knee, best, a record's id, or a recipe's file.", show_default="the study's"),
+    ] = None,
+    seeds: Annotated[int | None, typer.Option(min=2, max=10_000, help="Runs of each arm.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run folder.", show_default="runs/<study name>")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Trials at a time.", show_default="as many as fit")] = None,
+    local: Annotated[
+        bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
+) -> None:
+    """Run the arms around one recipe: without each of its tricks, with each alone, and the ladder."""
+    from tricksearch.cli.commands import ablate_command
+
+    ablate_command(study, around, seeds, out, workers, local, quiet)
 
 
 @app.command()
@@ -75,6 +99,32 @@ def report(
     from tricksearch.cli.commands import report_command
 
     report_command(folder)
+
+
+@app.command()
+def verdicts(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, finished or not.", show_default=False)],
+) -> None:
+    """Say of every trick whether it helps here, and write verdicts.csv."""
+    from tricksearch.cli.verdicts import verdicts_command
+
+    verdicts_command(folder)
+
+
+@app.command()
+def plan(
+    study: STUDY,
+    sd: Annotated[
+        float | None, typer.Option(min=1e-6, max=100, help="Standard deviation of accuracy over seeds, in points.")
+    ] = None,
+    like: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="A run folder to take noise and time from.", show_default=False)
+    ] = None,
+) -> None:
+    """How many runs does the study's screen need? Trains nothing."""
+    from tricksearch.cli.plan import plan_command
+
+    plan_command(study, sd, like)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 from rich.console import Console
@@ -17,8 +17,14 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError, nearest
 from tricksearch.trial.averages import averaged
 from tricksearch.trial.bounds import baseline_of
-from tricksearch.trial.record import MEASURES, STOPPED, Record, machine_line
+from tricksearch.trial.record import MEASURES, SEARCH_PHASES, STOPPED, Record, machine_line
 from tricksearch.trial.settings import DataSettings
+
+if TYPE_CHECKING:
+    from tricksearch.search.study import Study
+    from tricksearch.verdicts.findings import Findings
+
+REPORT = "report.html"
 
 
 def run_command(
@@ -30,17 +36,17 @@ def run_command(
     address: str | None,
     local: bool,
     reproducible: bool,
+    phases: str | None,
     quiet: bool,
 ) -> None:
-    """Run a study and show its front."""
+    """Run a study and show what came of it."""
     if local and (address or workers):
         raise InputError(
             "--local runs trials one after another in this process",
             remedy="leave out --address and --workers",
         )
     terminal = Terminal()
-    from tricksearch.cli.progress import Progress
-    from tricksearch.search.driver import run_study
+    from tricksearch.search.phases.settings import named_phases
     from tricksearch.search.study import load_study
 
     study = load_study(path)
@@ -48,8 +54,41 @@ def run_command(
     if reproducible:
         changed["reproducible"] = True
     study = study.model_copy(update={"search": study.search.model_copy(update=changed)})
-    folder = out or Path("runs") / study.name
-    _load_data(study.data, terminal, quiet)
+    if phases is not None:
+        study = study.model_copy(update={"phases": named_phases(phases)})
+    run_and_show(study, out or Path("runs") / study.name, terminal, workers, address, local, quiet)
+
+
+def ablate_command(
+    path: Path, around: str | None, seeds: int | None, out: Path | None, workers: int | None, local: bool, quiet: bool
+) -> None:
+    """Run the ablation of a study alone, in the study's run folder, and show what came of it."""
+    terminal = Terminal()
+    from tricksearch.search.study import load_study
+
+    study = load_study(path)
+    changed = {key: value for key, value in (("around", around), ("seeds", seeds)) if value is not None}
+    ablate = study.ablate.model_copy(update=changed)
+    study = study.model_copy(update={"ablate": ablate, "phases": ("ablate",)})
+    run_and_show(study, out or Path("runs") / study.name, terminal, workers, None, local, quiet)
+
+
+def run_and_show(
+    study: Study,
+    folder: Path,
+    terminal: Terminal,
+    workers: int | None,
+    address: str | None,
+    local: bool,
+    quiet: bool,
+) -> None:
+    """Run a study in its folder, write what follows from its records, and show the main of it."""
+    from tricksearch.cli.progress import Progress
+    from tricksearch.cli.verdicts import digest
+    from tricksearch.search.driver import run_study
+
+    if study.trial == "train":
+        _load_data(study.data, terminal, quiet)
     progress = Progress(terminal, folder, quiet)
     try:
         records = run_study(study, folder, progress, workers=workers, address=address, local=local)
@@ -59,9 +98,12 @@ def run_command(
         raise
     finally:
         progress.close()
-    _write_report(folder, study.store)
+    findings = _write_report(folder, study.store)
     if not quiet:
         _show(terminal.console, records, study, folder, progress.why)
+        if findings is not None:
+            digest(terminal.console, findings, study.objectives, folder)
+        terminal.console.print(f"Report: {folder / REPORT}", soft_wrap=True)
     if not any(record.finished for record in records):
         reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))
         raise RuntimeError(f"no trial finished: {reasons[:400]}")
@@ -71,6 +113,7 @@ def report_command(folder: Path) -> None:
     """Write the tables and the report of a run folder again."""
     from tricksearch.search.folder import read_store
     from tricksearch.search.outputs import write_outputs
+    from tricksearch.search.phases.tables import write_verdicts
     from tricksearch.search.study import Study
 
     store = read_store(folder)
@@ -79,9 +122,11 @@ def report_command(folder: Path) -> None:
         if plain is None:
             raise InputError("the store holds no study", place=str(folder), remedy="name the folder of a run")
         write_outputs(folder, Study.model_validate(plain), store.records())
+        write_verdicts(folder, Study.model_validate(plain), store)
     finally:
         store.close()
-    Console(highlight=False).print(f"Wrote {_write_report(folder)}", soft_wrap=True)
+    _write_report(folder)
+    Console(highlight=False).print(f"Wrote {folder / REPORT}", soft_wrap=True)
 
 
 def tricks_command(name: str | None, folders: list[Path]) -> None:
@@ -245,23 +290,26 @@ def _load_data(settings: DataSettings, terminal: Terminal | None, quiet: bool = 
             cached_data(settings, lambda line: terminal.console.print(line, markup=False))
 
 
-def _write_report(folder: Path, url: str | None = None) -> Path:
+def _write_report(folder: Path, url: str | None = None) -> Findings | None:
+    """Write the page, and return what it tells of the tricks."""
     from tricksearch.report.page import write_report
     from tricksearch.search.folder import read_store
-    from tricksearch.search.outputs import REPORT
+    from tricksearch.search.phases.findings import findings_of
+    from tricksearch.search.study import Study
 
     store = read_store(folder, url)
     try:
         records = store.records()
         study = dict(store.fact("study") or {})
+        findings = findings_of(Study.model_validate(study), store) if study else None
     finally:
         store.close()
     machines = list(dict.fromkeys(machine_line(record.hardware) for record in records if record.hardware))
     if len(machines) > 1:
         machines = [f"{len(machines)} different machines, whose latencies do not compare: {'; '.join(machines)}"]
     study |= {"hardware": {"cpu": "".join(machines)}}
-    write_report(records, study, folder / REPORT)
-    return folder / REPORT
+    write_report(records, study, folder / REPORT, findings)
+    return findings
 
 
 def _show(console: Console, records: list[Record], study: Any, folder: Path, why: str) -> None:
@@ -269,6 +317,7 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path, why
 
     front = front_of(records, study)
     trials = sum(record.variant == 0 for record in records)
+    searched = sum(record.variant == 0 and record.phase in SEARCH_PHASES for record in records)
     stopped = sum(record.status == STOPPED for record in records)
     failed = sum(not record.finished for record in records) - stopped
     means = averaged(records)
@@ -280,7 +329,7 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path, why
         f"{f', {stopped} stopped early' if stopped else ''}; {images} validation images each; "
         f"{f'{again} of {len(means)} recipes ran again and stand with their mean' if again else 'one run each'}."
     )
-    if trials < study.search.trials and not why:
+    if "search" in study.phases and searched < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
     if not front:
         return
@@ -291,4 +340,3 @@ def _show(console: Console, records: list[Record], study: Any, folder: Path, why
     best = best_of(records, study)
     if best is not None:
         console.print(f"The knee of the front is trial {best.id}: {folder / 'best.yaml'}", soft_wrap=True)
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)

@@ -34,6 +34,7 @@ class Progress:
         self._running: dict[int, Job] = {}
         self._live: Live | None = None
         self._fresh = 0
+        self._phase, self._before, self._total = "", 0, 0
         self.why = ""  # the search ended before its last trial
         self.owned = False  # the folder is held, and what is in it may be written
 
@@ -42,18 +43,18 @@ class Progress:
         self._study, self._records, self._clock = study, list(records), time.monotonic()
         self.owned = True
         self._terminal.log_to(self._folder / "run.log")
-        _log(f"study {study.name}: {self._done} of {study.search.trials} trials are stored; {workers}")
+        _log(f"study {study.name}: {text.count(self._trials, 'trial')} stored; {workers}")
         if self._quiet:
             return
         console = self._terminal.console
-        total = study.search.trials
-        console.print(f"Study [bold]{study.name}[/]: {total} trials on {workers}; log in {self._folder / 'run.log'}")
+        size = f"phases {', '.join(study.phases)}" if self._phases else f"{study.search.trials} trials"
+        console.print(f"Study [bold]{study.name}[/]: {size} on {workers}; log in {self._folder / 'run.log'}")
+        if study.trial == "simulated":
+            console.print("Simulated: nothing is trained, and no figure of it is real.", style="bold")
         if records:
-            console.print(
-                f"{text.count(len(records), 'record')} of an earlier run kept, "
-                f"{max(0, total - self._done)} trials to go"
-            )
-        if console.is_terminal and self._done < total:
+            to_go = "" if self._phases else f", {max(0, study.search.trials - self._trials)} trials to go"
+            console.print(f"{text.count(len(records), 'record')} of an earlier run kept{to_go}")
+        if console.is_terminal and (self._phases or self._trials < study.search.trials):
             self._live = Live(
                 self,
                 console=console,
@@ -73,6 +74,18 @@ class Progress:
         if not self._quiet:
             self._terminal.console.print(line, markup=False, soft_wrap=True)
 
+    def entered(self, phase: str, done: int, total: int) -> None:
+        """A phase begins, or is longer than was known."""
+        if phase != self._phase:
+            self._phase, self._before = phase, self._trials - done
+            self._clock, self._fresh = time.monotonic(), 0
+        self._total = total
+        if self._phases:
+            line = f"Phase {phase}: {done} of {text.count(total, 'trial')} stored."
+            _log(line)
+            if not self._quiet and self._live is None:
+                self._terminal.console.print(line, markup=False)
+
     def started(self, job: Job) -> None:
         """A trial was handed out."""
         self._running[job.trial] = job
@@ -86,7 +99,8 @@ class Progress:
         for record in records:
             _log(text.line(record, self._study.objectives))
         if not self._quiet and self._live is None:
-            line = f"[{self._done}/{self._study.search.trials}] {text.line(own, self._study.objectives)}"
+            where = f"{self._phase} " if self._phases else ""
+            line = f"[{where}{self._done}/{self._total}] {text.line(own, self._study.objectives)}"
             if variants:
                 line += f"  (and {text.count(len(variants), 'variant')})"
             self._terminal.console.print(line, markup=False, soft_wrap=True)
@@ -107,13 +121,14 @@ class Progress:
 
     def __rich__(self) -> Group:
         """The live view."""
-        done, total = self._done, self._study.search.trials
+        done, total = self._done, self._total
         stopped = sum(record.status == STOPPED for record in self._records)
         failed = sum(not record.finished for record in self._records) - stopped
         head = Table.grid(padding=(0, 1))
         head.add_row(
             ProgressBar(total=total, completed=done, width=24),
-            f"{done}/{total} done, {text.count(len(self._records), 'record')}, {len(self._running)} running, "
+            f"{f'{self._phase}: ' if self._phases else ''}{done}/{total} done, "
+            f"{text.count(len(self._records), 'record')}, {len(self._running)} running, "
             f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed, {self._time_left(total - done)}",
         )
         front = front_of(self._records, self._study)
@@ -126,8 +141,18 @@ class Progress:
         return Group(head, shown)
 
     @property
-    def _done(self) -> int:
+    def _phases(self) -> bool:
+        """Whether the study does more than to search."""
+        return self._study.phases != ("search",)
+
+    @property
+    def _trials(self) -> int:
         return sum(record.variant == 0 for record in self._records)
+
+    @property
+    def _done(self) -> int:
+        """Trials of this phase."""
+        return self._trials - self._before
 
     def _time_left(self, left: int) -> str:
         if not self._fresh:

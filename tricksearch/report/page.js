@@ -352,6 +352,7 @@
       return key === "accuracy" && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
     }));
     const notes = [
+      data.chances[i] !== undefined && `On the front with a chance of ${number(100 * data.chances[i], 0)} %, the noise over seeds considered.`,
       col.runs[i] > 1 && `The mean of n = ${col.runs[i]} seeds; accuracy has a standard deviation of ${number(col.accuracy_sd[i], 2)} points.`,
       col.validation_images[i] && `Accuracy and F1 on n = ${number(col.validation_images[i], 0)} validation images.`,
       col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} runs.`,
@@ -364,8 +365,9 @@
     $("copy").textContent = "Copy recipe YAML";
     for (const row of document.querySelectorAll("#table tbody tr")) row.ariaSelected = String(Number(row.dataset.record) === i);
   }
-  async function copy() {
-    const text = $("panel-yaml").textContent;
+  async function copy(button) {
+    const from = $(button.dataset.copy);
+    const text = from.textContent;
     let done = true;
     try {
       await navigator.clipboard.writeText(text);
@@ -376,8 +378,8 @@
       done = document.execCommand("copy");
       area.remove();
     }
-    if (!done) getSelection().selectAllChildren($("panel-yaml"));
-    $("copy").textContent = done ? "Copied" : "Press Ctrl+C";
+    if (!done) getSelection().selectAllChildren(from);
+    button.textContent = done ? "Copied" : "Press Ctrl+C";
   }
 
   document.querySelector(".columns").classList.add("single");
@@ -388,7 +390,7 @@
   buildChart();
   showFilter();
   drawTable();
-  $("copy").addEventListener("click", copy);
+  for (const button of document.querySelectorAll("button[data-copy]")) button.addEventListener("click", () => copy(button));
   for (const button of document.querySelectorAll("button[data-record]")) {
     button.addEventListener("click", () => select(Number(button.dataset.record), true));
   }

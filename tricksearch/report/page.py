@@ -18,21 +18,27 @@ import yaml
 from tricksearch.contract import InputError
 from tricksearch.report.columns import DEFAULT_OBJECTIVES, View, embedded, view
 from tricksearch.report.headline import answer, certainty, details
+from tricksearch.report.verdicts import chances, drawn, section
 from tricksearch.trial.averages import averaged
 from tricksearch.trial.record import MEASURES, Record
+from tricksearch.verdicts.findings import Findings
+from tricksearch.verdicts.text import SIMULATED
 
 # Inside <script type="application/json"> only these could end the element or, in older parsers, a line.
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
 
-def write_report(records: Sequence[Record], study: Mapping[str, Any], path: Path) -> None:
+def write_report(
+    records: Sequence[Record], study: Mapping[str, Any], path: Path, findings: Findings | None = None
+) -> None:
     """Write the page of a study's records to `path`, replacing an older one in one step.
 
     `study` is the resolved study as plain JSON. Its first two objectives are drawn, the first upwards; front and knee
-    are those of all objectives. The baseline is the record whose phase is "baseline". Raises InputError for an
-    objective that is no measure, or where the file cannot be written.
+    are those of all objectives. The baseline is the record whose phase is "baseline". `findings` are what the records
+    say of the tricks; without them the page has no verdicts. Raises InputError for an objective that is no measure, or
+    where the file cannot be written.
     """
-    text = render(records, study)
+    text = render(records, study, findings)
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         part.write_text(text, encoding="utf-8")
@@ -46,24 +52,31 @@ def write_report(records: Sequence[Record], study: Mapping[str, Any], path: Path
         ) from error
 
 
-def render(records: Sequence[Record], study: Mapping[str, Any]) -> str:
+def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findings | None = None) -> str:
     """The page's HTML. Raises InputError for an objective that is no measure."""
     from plotly.offline import get_plotlyjs
 
     seen = view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
-    library, script = (_inline(text) for text in (get_plotlyjs(), _asset("page.js")))
+    found = findings or Findings()
+    scripts = [_inline(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
+    library, script, forests = scripts
+    data = embedded(seen, study) | {"chances": chances(found, seen, records)}
     return Template(_asset("page.html")).substitute(
-        policy=_policy(library, script),
+        policy=_policy(*scripts),
         title=html.escape(str(study.get("name") or "study")),
+        simulated=f'<p class="simulated">{SIMULATED}</p>' if found.simulated else "",
         answer=html.escape(answer(seen)),
         certainty=_paragraphs([certainty(seen)]),
         details=_paragraphs(details(seen, study)),
         knee=_knee(seen),
         study=html.escape(yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)),
         css=_asset("page.css"),
-        data=json.dumps(embedded(seen, study), separators=(",", ":"), ensure_ascii=False).translate(_ESCAPES),
+        verdicts=section(found, seen, records),
+        data=_json(data),
+        verdicts_data=_json(drawn(found)),
         plotly=library,
         script=script,
+        forests=forests,
     )
 
 
@@ -89,6 +102,10 @@ def _value(record: Record, name: str) -> str:
 
 def _asset(name: str) -> str:
     return resources.files("tricksearch.report").joinpath(name).read_text(encoding="utf-8")
+
+
+def _json(data: Any) -> str:
+    return json.dumps(data, separators=(",", ":"), ensure_ascii=False).translate(_ESCAPES)
 
 
 def _inline(script: str) -> str:

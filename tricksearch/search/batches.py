@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Collection, Sequence
 
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
@@ -25,14 +26,18 @@ class Batch:
         self._running: set[int] = set()
         self._waiting: list[Sequence[Record]] = []
 
-    def divided(self, records: Sequence[Record]) -> tuple[list[Record], list[Record]]:
-        """The records of an earlier run: those to learn from at once, and those of a batch that was not finished."""
+    def divided(self, records: Sequence[Record], designed: Collection[int] = ()) -> tuple[list[Record], list[Record]]:
+        """The records of an earlier run: those to learn from at once, and those of a batch that was not finished.
+
+        `designed` are the numbers of trials that belong to no batch, since another phase asked for them.
+        """
         if not self._on:
             return list(records), []
-        trials = sorted({record.trial for record in records})
-        whole = next((at for at, trial in enumerate(trials) if trial != at), len(trials)) // self._size * self._size
-        batch = range(whole, whole + self._size)  # what lies behind it was asked for before batches were wanted
-        for trial in (trial for trial in trials if trial in batch):
+        free = (number for number in itertools.count() if number not in designed)  # in the order of the batches
+        trials = {record.trial for record in records}
+        while trials.issuperset(batch := list(itertools.islice(free, self._size))):
+            pass  # what lies behind an unfinished one was asked for before batches were wanted
+        for trial in (trial for trial in batch if trial in trials):
             self._waiting.append([record for record in records if record.trial == trial])
         return [each for each in records if each.trial not in batch], self.untold
 

@@ -1,17 +1,22 @@
-"""When a search ends: after so many trials, epochs, hours, or when it no longer finds anything better."""
+"""When the search ends: after so many trials, epochs, hours, or when it no longer finds anything better.
+
+A study's other phases run as many trials as their designs want.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import MEASURES, SEARCH_PHASES, Record
 from tricksearch.verdicts.front import hypervolume
 
 BEHIND = 0.1  # how far behind the worst values the reference point lies, as a share of their range
 MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
+LOST = "lost"  # the fact that holds what attempts cost of which no record tells
 
 
 class Ledger:
@@ -35,7 +40,7 @@ class Ledger:
         self.spend(records)
         if self._keeps:
             for key, runs in by_recipe(records).items():
-                if key not in self.groups and runs[0].variant == 0:
+                if key not in self.groups and runs[0].variant == 0 and runs[0].phase in SEARCH_PHASES:
                     self._tried.append(runs[0].trial)
                 self.groups.setdefault(key, []).extend(runs)
 
@@ -56,6 +61,8 @@ class Ledger:
         """Enter what records cost."""
         share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
         for record in records:
+            if record.phase not in SEARCH_PHASES:
+                continue
             self.epochs += record.spent_epochs
             if record.hardware.get("gpus") and self._study.train.device != "cpu":
                 self.gpu_hours += share * (record.wall_seconds or 0.0) / 3600
@@ -72,6 +79,13 @@ class Ledger:
         if search.stall is not None and stalled(self._study, self.groups, self._tried[-search.stall :], search.stall):
             return f"the hypervolume has not moved for {search.stall} trials (search.stall)"
         return None
+
+
+def note_lost(store: Store, epochs: int) -> None:
+    """Add to the store the epochs of attempts that ended with an earlier run, for the ledgers that are made next."""
+    if epochs:
+        lost = store.fact(LOST) or {"epochs": 0.0, "gpu_hours": 0.0}
+        store.put_fact(LOST, lost | {"epochs": lost["epochs"] + epochs})
 
 
 def stalled(study: Study, groups: Mapping[str, Sequence[Record]], latest: Sequence[int], trials: int) -> bool:

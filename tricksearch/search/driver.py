@@ -11,6 +11,8 @@ from tricksearch.contract import InputError, NotApplicable, Registry, discover, 
 from tricksearch.search.folder import held_folder, open_study, read_records
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
+from tricksearch.search.phases.screen import Screen
+from tricksearch.search.phases.tables import write_verdicts
 from tricksearch.search.preemption import closing_on_sigterm
 from tricksearch.search.space import Space
 from tricksearch.search.store import Store
@@ -49,7 +51,13 @@ def run_study(
     With `local` the trials run one after another in this process, without Ray. Raises InputError before anything
     trains for what cannot work; an interrupt passes through when the tables have been written.
     """
-    registry = check_study(study, elsewhere=address is not None)
+    if study.trial == "simulated" and address is not None:
+        raise InputError("nothing of a simulated study is trained", place="--address", remedy="leave it out")
+    if study.trial == "simulated":
+        registry = discover(study.plugins)
+        _check_starts(study, registry)
+    else:
+        registry = check_study(study, elsewhere=address is not None)
     with held_folder(folder):
         store, changes = open_study(folder, study, registry)
         try:
@@ -149,6 +157,8 @@ def _check_starts(study: Study, registry: Registry) -> None:
             )
     for folder in study.search.learn_from:
         read_records(Path(folder), study.store)
+    if "screen" in study.phases:
+        Screen(study, space)
 
 
 def _untrained(recipe: Recipe | None = None) -> nn.Module:
@@ -159,6 +169,7 @@ def _write(folder: Path, study: Study, store: Store) -> list[Record]:
     records = store.records()
     if records:
         write_outputs(folder, study, records)
+        write_verdicts(folder, study, store)
     return records
 
 

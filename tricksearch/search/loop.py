@@ -5,29 +5,27 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tricksearch.contract import InputError, Registry
-from tricksearch.search.batches import Batch
-from tricksearch.search.budget import Ledger
-from tricksearch.search.folder import read_records
-from tricksearch.search.proposer import Proposal, Proposer
-from tricksearch.search.replicates import next_replicate, settled
+from tricksearch.search.budget import note_lost
+from tricksearch.search.phases.build import phases_of
+from tricksearch.search.phases.phase import Proposal
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space import Space
 from tricksearch.search.stopping import Stopping
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
-from tricksearch.trial.averages import averaged, mean_of
-from tricksearch.trial.bounds import Bound, baseline_of, resolved
+from tricksearch.trial.averages import averaged
+from tricksearch.trial.bounds import Bound, resolved
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import STOPPED, Record
+from tricksearch.trial.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.trial.rungs import Progress, Report
+from tricksearch.trial.simulated import SimulationSettings, simulate
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +45,9 @@ class Job:
     memory_gib: float | None = None  # what its process may hold
     gpus: float | None = None  # the part of a GPU that is its own
     rungs: list[int] = field(default_factory=list)  # the epochs after which it tells how far it has come
+    simulation: dict[str, Any] | None = None  # what to draw its measures from, where nothing is trained
+    fresh: bool = False  # its latency is taken for it alone
+    test: bool = False  # the test split is read
 
     def to_json(self) -> dict[str, Any]:
         """The job as a mapping."""
@@ -58,6 +59,8 @@ def run_job(job: Job, report: Report = lambda progress: None) -> list[Record]:
 
     `report` hears of the trial's rungs, and may raise Stopped.
     """
+    if job.simulation is not None:
+        return simulated(job)
     try:
         os.chdir(job.directory)
     except OSError as error:
@@ -85,11 +88,32 @@ def run_cached(job: Job, cache: Cache, report: Report = lambda progress: None) -
         report=report,
         memory_gib=job.memory_gib,
         gpus=job.gpus,
+        fresh=job.fresh,
+        test=job.test,
+    )
+
+
+def simulated(job: Job) -> list[Record]:
+    """The records of a job of which nothing is trained."""
+    recipe = Recipe.model_validate(job.recipe)
+    given = dict(job.simulation or {})
+    return simulate(
+        recipe,
+        job.seed,
+        SimulationSettings.model_validate(given["settings"]),
+        number=job.trial,
+        phase=job.phase,
+        variants=[recipe.model_copy(update={"tricks": tricks}) for tricks in job.variants],
+        epochs=given["epochs"],
+        test=job.test,
     )
 
 
 class Observer(Protocol):
     """Hears what happens, to show it to somebody."""
+
+    def entered(self, phase: str, done: int, total: int) -> None:
+        """A phase begins, or is longer than was known: trials of it that are stored, and that it has in all."""
 
     def started(self, job: Job) -> None:
         """A trial was handed out."""
@@ -98,11 +122,11 @@ class Observer(Protocol):
         """The records of one trial have been stored, the trial's own first."""
 
     def ended(self, why: str) -> None:
-        """No further trial starts, although trials are left."""
+        """The search ends, although trials are left."""
 
 
 class Loop:
-    """Hands out no more than the study's number of trials, those of earlier runs counted in."""
+    """Hands out the trials of one phase after another, each when nothing of the one before it is left or runs."""
 
     def __init__(
         self, study: Study, registry: Registry, store: Store, folder: Path, observer: Observer, workers: int = 1
@@ -112,36 +136,28 @@ class Loop:
         self.cache = cache_folder(study, folder)
         records = store.records()
         self._space = Space.of(study, registry)
-        self._batch = Batch(study, store, workers)
-        known, untold = self._batch.divided(records)
-        self._baseline: Record | None = baseline_of(averaged(known))
-        earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
-        self._proposer = Proposer(study, self._space, known, earlier, untold)
-        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0, store.fact("lost"))
-        self._clock = time.monotonic()
-        self.ended = ""  # which budget, other than the number of trials, is used up
-        self._open: dict[int, Job] = {}
-        trials = {record.trial for record in records}
-        self.done = len(trials)
+        self._plain = [record for record in records if record.phase == "baseline" and record.variant == 0]
         # What a trial told that was then lost: its number may go to another recipe.
-        self._lose(epochs=store.forget_reports(trials))
+        note_lost(store, store.forget_reports({record.trial for record in records}))
         self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, store.reports())
         self._retries = Retries()
+        self._simulation = None
+        if study.simulation is not None:
+            settings = study.simulation.model_dump(mode="json")
+            self._simulation = {"settings": settings, "epochs": study.train.epochs}
+        self._open: dict[int, Job] = {}
         self._closed = False
         self.storing = False  # a record is on its way to the disk just now
-        self._dry = False  # there was nothing new to propose when it was asked last
-
-    @property
-    def exhausted(self) -> bool:
-        """Whether every recipe of the space has been tried; one that runs may yet give some back."""
-        return self._dry and not self._open and not len(self._retries)
+        self._phases = phases_of(study, self._space, registry, store, workers)
+        self._phase = next(self._phases)
+        self._announced = ("", 0)
+        self._told_end = False  # the observer has heard why this phase ended
+        self._advance()
 
     @property
     def left(self) -> int:
-        """New trials that may still be handed out."""
-        if self.exhausted or self._closed or self.ended:
-            return 0
-        return max(0, self.study.search.trials - self.done - len(self._open) - len(self._retries))
+        """New trials that may still be handed out in this phase."""
+        return 0 if self._closed else self._phase.left
 
     @property
     def running(self) -> int:
@@ -159,7 +175,7 @@ class Loop:
 
     def outside(self, records: Sequence[Record]) -> int:
         """How many of these records are of no recipe of the space: they are kept, and not told to the sampler."""
-        return sum(self._space.parameters(record.tricks) is None for record in records if record.phase != "baseline")
+        return sum(self._space.parameters(record.tricks) is None for record in records if record.phase == "search")
 
     def next(self) -> Job | None:
         """The next trial, or None where there is none: now, or, when the loop is `over`, ever."""
@@ -173,39 +189,52 @@ class Loop:
         return job
 
     def _new(self) -> Job | None:
-        if self.left == 0 or self._batch.full:
-            return None
-        self._ledger.seconds += self._passed()
-        why = self._ledger.used_up()
-        if why is not None:
-            if not self._open:  # what still runs may move the hypervolume
-                self.ended = why
-                self._observer.ended(why)
-            return None
-        replicate = None
-        if self._proposer.number:  # the baseline comes first, also where it was lost
-            replicate = next_replicate(self.study, self._ledger.groups, self._seeds_running())
-        if replicate is not None:
-            proposal: Proposal | None = self._proposer.again(replicate)
-        else:
-            proposal = None if self._dry else self._proposer.propose()
-        if proposal is None:
-            self._dry = True
-            return None
-        self._batch.start(proposal.trial)
+        while True:
+            self._announce()
+            proposal = self._phase.next()
+            if proposal is not None:
+                return self._job(proposal)
+            if not self._advance():
+                return None
+
+    def _announce(self) -> None:
+        """Tell the observer where a phase begins, or turns out to be longer than it was known to be."""
+        phase = self._phase
+        total = phase.done + phase.left + len(self._open) + len(self._retries)
+        if phase.left and (phase.name, total) != self._announced:
+            self._announced = (phase.name, total)
+            self._observer.entered(phase.name, phase.done, total)
+
+    def _advance(self) -> bool:
+        """Go on to the first phase that wants a trial, if this one is over; returns whether it did."""
+        moved = False
+        while not self._phase.left and not self._open and not len(self._retries):
+            if self._phase.ended and not self._told_end:
+                self._told_end = True
+                self._observer.ended(self._phase.ended)
+            following = next(self._phases, None)
+            if following is None:
+                return False
+            self._phase, self._told_end, moved = following, False, True
+        return moved
+
+    def _job(self, proposal: Proposal) -> Job:
         return Job(
             trial=proposal.trial,
             phase=proposal.phase,
             seed=proposal.seed,
             recipe=proposal.recipe.model_dump(mode="json"),
             variants=list(proposal.variants),
-            bounds=[vars(bound) for bound in self._bounds()],
+            # An arm of a design that was rejected would be a hole in it.
+            bounds=[vars(bound) for bound in self._bounds()] if proposal.phase in SEARCH_PHASES else [],
             cache=str(self.cache),
             directory=str(Path.cwd()),
-            # A recipe's other seeds run to their end: a mean over those that did well would flatter it.
-            rungs=[] if replicate is not None else list(self._stopping.rungs),
+            rungs=[] if proposal.whole else list(self._stopping.rungs),
             memory_gib=self.study.search.memory_gib,
             gpus=self.study.search.gpus,
+            simulation=self._simulation,
+            fresh=proposal.fresh,
+            test=proposal.test,
         )
 
     def report(self, trial: int, progress: Progress) -> Record | None:
@@ -218,7 +247,7 @@ class Loop:
         return None if reason is None else replace(progress.record, reason=reason)
 
     def finish(self, records: Sequence[Record]) -> None:
-        """Store a trial's records, then tell the sampler. The store comes first: what it holds is never run again.
+        """Store a trial's records, then tell its phase. The store comes first: what it holds is never run again.
 
         A trial that ran out of memory beside others is not stored yet: it runs once more, alone.
         """
@@ -227,57 +256,20 @@ class Loop:
         if job is not None and memory and self._retries.out_of_memory(job):
             log.warning("trial %d ran out of memory beside others: it runs again, alone", job.trial)
             self._store.forget_reports_of(job.trial)  # its records say what it spent
-            self._lose(records)
+            self._phase.lose(records)
             return
         self.storing = True
         try:
             self._store.add(records)
         finally:
             self.storing = False
-        self._dry = False
         if job is not None and records[0].status == STOPPED:
-            self._release(job)  # with another latency they may well be ahead
-        if self.study.search.hours is not None:
-            self._ledger.seconds += self._passed()
-            self._store.put_fact("seconds", self._ledger.seconds)
-        self.done += 1
-        for each in self._batch.finished(records):
-            self._learn(each)
-        self._observer.recorded(records)
-
-    def _learn(self, records: Sequence[Record]) -> None:
-        self._ledger.add(records)
-        if self.study.search.seeds == 1:
-            groups = [[record] for record in records]
-        else:
-            groups = [self._ledger.groups[Recipe.model_validate(record.recipe).key] for record in records]
+            self._phase.release(job.variants, job.seed)  # with another latency they may well be ahead
         if records[0].phase == "baseline":
-            self._baseline = baseline_of([mean_of(groups[0])]) or self._baseline
-        for runs in groups:
-            if settled(self.study, groups[0]):
-                self._proposer.tell(mean_of(runs))
-
-    def _release(self, job: Job) -> None:
-        """Let the variants of a trial that were not tried be proposed; those of another seed were tried before."""
-        if job.seed == self.study.search.seed:
-            self._proposer.release(job.variants)
-            self._dry = False
-
-    def _passed(self) -> float:
-        """Seconds since this was asked last."""
-        before, self._clock = self._clock, time.monotonic()
-        return self._clock - before
-
-    def _seeds_running(self) -> dict[str, set[int]]:
-        """The seeds of the trainings that are handed out or wait to be handed out again, by the recipe's key."""
-        if self.study.search.seeds == 1:
-            return {}
-        found: dict[str, set[int]] = {}
-        for job in (*self._open.values(), *self._retries.waiting):
-            found.setdefault(Recipe.model_validate(job.recipe).key, set()).add(job.seed)
-        for record in self._batch.untold:
-            found.setdefault(Recipe.model_validate(record.recipe).key, set()).add(record.seed)
-        return found
+            self._plain.append(records[0])
+        self._phase.learn(records)
+        self._observer.recorded(records)
+        self._advance()
 
     def lost(self, job: Job, status: str, reason: str) -> None:
         """Hand a trial out again whose worker did not live to report it, or record it where that was done often.
@@ -287,23 +279,18 @@ class Loop:
         self._open.pop(job.trial, None)
         if self._closed:
             return
-        self._lose(epochs=self._store.forget_reports_of(job.trial))
+        self._phase.lose(epochs=self._store.forget_reports_of(job.trial))
         recorded = self._retries.lost(job, status, reason)
         if recorded is None:
             log.warning("trial %d runs again: %s", job.trial, reason)
             return
-        self._release(job)
+        self._phase.release(job.variants, job.seed)
         recipe = Recipe.model_validate(job.recipe).model_dump(mode="json")
         lost = Record(trial=job.trial, phase=job.phase, status=status, reason=recorded, seed=job.seed, recipe=recipe)
         self.finish([lost])
 
-    def _lose(self, records: Sequence[Record] = (), epochs: int = 0) -> None:
-        """Remember what an attempt cost that is made again: a budget holds over every start of the study."""
-        if records or epochs:
-            self._store.put_fact("lost", self._ledger.lose(records, epochs))
-
     def _bounds(self) -> list[Bound]:
-        return resolved(self.study.constraints, [self._baseline] if self._baseline else [])
+        return resolved(self.study.constraints, averaged(self._plain))
 
 
 def cache_folder(study: Study, folder: Path) -> Path:

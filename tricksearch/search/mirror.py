@@ -25,6 +25,10 @@ STOPPED = "stopped"  # the status of a trial that its rivals ended early
 class Mirror:
     """An Optuna study of a run's records. The store stays the truth: nothing is read back from here."""
 
+    _bounds: list[Bound]
+    _shown: set[str]
+    _study: optuna.Study
+
     def __init__(self, store: Store, folder: Path, file: Path) -> None:
         """Mirror the store of the run in `folder` to `file`, which is made, and must not be there yet.
 
@@ -82,8 +86,8 @@ class Mirror:
                 remedy="install the package or put back the plugins folder that it came from",
             )
         self._space, self._plain = Space.of(self._of, registry), plain
-        self._shown: set[str] = set()
-        self._bounds: list[Bound] = []
+        self._shown = set()
+        self._bounds = []
         for known in optuna.get_all_study_names(self.storage):
             optuna.delete_study(study_name=known, storage=self.storage)
         self._study = optuna.create_study(

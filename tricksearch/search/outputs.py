@@ -58,9 +58,9 @@ def resolved(study: Study) -> dict[str, Any]:
 def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None:
     """Write records.parquet, front.csv, best.yaml and study.resolved.yaml, each in one step."""
     table = _table(records)
-    _replace(folder / "records.parquet", lambda path: table.to_parquet(path, index=False))
+    replace_file(folder / "records.parquet", lambda path: table.to_parquet(path, index=False))
     chosen = _table(front_of(records, study)).drop(columns=["hardware", "versions", "reason", "status"])
-    _replace(folder / "front.csv", lambda path: chosen.to_csv(path, index=False))
+    replace_file(folder / "front.csv", lambda path: chosen.to_csv(path, index=False))
     best = best_of(records, study)
     if best is not None:
         measured = ", ".join(
@@ -73,14 +73,14 @@ def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None
             "Run it again with: tricksearch trial best.yaml"
         )
         text = Recipe.model_validate(best.recipe).to_yaml(heading) + f"seed: {best.seed}\n"
-        _replace(folder / "best.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+        replace_file(folder / "best.yaml", lambda path: path.write_text(text, encoding="utf-8"))
     write_resolved(folder, study)
 
 
 def write_resolved(folder: Path, study: Study) -> None:
     """Write study.resolved.yaml."""
     text = yaml.safe_dump(resolved(study), sort_keys=False, allow_unicode=True)
-    _replace(folder / "study.resolved.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+    replace_file(folder / "study.resolved.yaml", lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _unit(name: str) -> str:
@@ -103,7 +103,8 @@ def _table(records: Sequence[Record]) -> Any:
     return table.astype(dict.fromkeys(whole, "Int64"))  # a trial that failed has none
 
 
-def _replace(path: Path, write: Any) -> None:
+def replace_file(path: Path, write: Any) -> None:
+    """Write a file beside its place and move it there."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

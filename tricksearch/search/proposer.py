@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from tricksearch.search.phases.phase import Numbers, Proposal
 from tricksearch.search.replicates import Replicate, settled
 from tricksearch.search.sampler import Outcome
 from tricksearch.search.samplers import make_sampler
@@ -20,17 +19,6 @@ from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES, REJECTED, STOPPED, Record
 
 OF_A_MACHINE = {"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", "train_seconds"}
-
-
-@dataclass(frozen=True)
-class Proposal:
-    """A recipe to try."""
-
-    trial: int
-    phase: str
-    recipe: Recipe
-    variants: tuple[dict[str, dict[str, Any]], ...]  # the tricks of other recipes that share its training
-    seed: int
 
 
 class Proposer:
@@ -48,12 +36,12 @@ class Proposer:
         records: Sequence[Record] = (),
         earlier: Sequence[Sequence[Record]] = (),
         untold: Sequence[Record] = (),
+        numbers: Numbers | None = None,
     ) -> None:
         self._study, self._space = study, space
+        self._numbers = numbers or Numbers(record.trial for record in (*records, *untold))
         self._base = study.base_recipe()
         self._seen: set[str] = set()
-        self._taken: set[int] = set()
-        self._lowest = 0  # no number below it is free
         self._baseline = baseline_of(averaged(records))
         self._constraints = [Constraint.parse(text) for text in study.constraints]
         self._same = _settings(self._base)
@@ -73,36 +61,29 @@ class Proposer:
         leads = {run.trial: runs for runs in groups.values() for run in runs if run.variant == 0}
         for key, runs in groups.items():
             self._seen.add(key)
-            self._taken |= {run.trial for run in runs}
             if settled(study, leads[runs[0].trial]):
                 self._remember(mean_of(runs), self._baseline)
             else:
                 self._wait_for(runs[0])
         for record in untold:
             self._seen.add(Recipe.model_validate(record.recipe).key)
-            self._taken.add(record.trial)
         self._untold = sorted(untold, key=lambda record: record.trial)
-
-    @property
-    def number(self) -> int:
-        """The lowest number that no trial has."""
-        self._lowest = next(number for number in itertools.count(self._lowest) if number not in self._taken)
-        return self._lowest
 
     def again(self, replicate: Replicate) -> Proposal:
         """A training to run once more, as a trial of its own."""
-        number = self.number
-        self._taken.add(number)
         recipe = Recipe.model_validate(replicate.lead.recipe)
-        return Proposal(number, replicate.lead.phase, recipe, replicate.variants, replicate.seed)
+        # A recipe's other seeds run to their end: a mean over those that did well would flatter it.
+        return Proposal(
+            self._numbers.take(), replicate.lead.phase, recipe, replicate.seed, replicate.variants, whole=True
+        )
 
     def propose(self) -> Proposal | None:
         """The next recipe, or None where every recipe of the space has been tried."""
-        number = self.number
+        number = self._numbers.lowest
         while self._untold and self._untold[0].trial < number:  # those behind it were not yet known to the sampler
             self._wait_for(self._untold.pop(0))
         if number == 0:
-            return self._proposal(0, "baseline", self._base)
+            return self._proposal("baseline", self._base)
         for tricks in self._study.search.first:
             setting = self._space.parameters(tricks)
             if setting is None:
@@ -110,12 +91,12 @@ class Proposer:
             recipe = self._base.model_copy(update={"tricks": self._space.tricks_of(setting)})
             if recipe.key not in self._seen:
                 self._sampler.take(setting)
-                return self._proposal(number, "search", recipe)
+                return self._proposal("search", recipe)
         for setting in self._sampler.ask(number):
             recipe = self._base.model_copy(update={"tricks": self._space.tricks_of(setting)})
             if recipe.key not in self._seen:
                 self._sampler.take(setting, self._space.parameters(recipe.tricks))
-                return self._proposal(number, "search", recipe)
+                return self._proposal("search", recipe)
         return None
 
     def tell(self, record: Record) -> None:
@@ -131,8 +112,7 @@ class Proposer:
         """Let variants that were not run after all be drawn again."""
         self._seen -= {self._base.model_copy(update={"tricks": tricks}).key for tricks in variants}
 
-    def _proposal(self, number: int, phase: str, recipe: Recipe) -> Proposal:
-        self._taken.add(number)
+    def _proposal(self, phase: str, recipe: Recipe) -> Proposal:
         self._seen.add(recipe.key)
         variants = []
         for tricks in self._space.variants(recipe.tricks, self._study.variants):
@@ -140,7 +120,7 @@ class Proposer:
             if key not in self._seen:
                 self._seen.add(key)  # nobody else may try it meanwhile
                 variants.append(tricks)
-        return Proposal(number, phase, recipe, tuple(variants), self._study.search.seed)
+        return Proposal(self._numbers.take(), phase, recipe, self._study.search.seed, tuple(variants))
 
     def _wait_for(self, record: Record) -> None:
         setting = self._space.parameters(record.tricks)

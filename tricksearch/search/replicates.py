@@ -11,7 +11,7 @@ from typing import Any
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import mean_of
 from tricksearch.trial.bounds import feasible
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import MEASURES, SEARCH_PHASES, Record
 from tricksearch.verdicts.front import membership
 
 MOST_RUNS = 5  # of one recipe, where their number is adaptive
@@ -38,7 +38,11 @@ def next_replicate(study: Study, groups: Runs, running: Mapping[str, set[int]]) 
     """
     if study.search.seeds == 1:
         return None
-    leads = {runs[0].trial: key for key, runs in groups.items() if runs[0].variant == 0 and runs[0].finished}
+    leads = {
+        runs[0].trial: key
+        for key, runs in groups.items()
+        if runs[0].variant == 0 and runs[0].finished and runs[0].phase in SEARCH_PHASES
+    }
     if study.search.seeds == "adaptive":
         key = _in_doubt(study, groups, leads, running)
     else:
@@ -105,4 +109,6 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
 def settled(study: Study, lead: Sequence[Record]) -> bool:
     """Whether no further run is sure to come of what was made of a training, whose runs these are: its mean is told."""
     wanted = study.search.seeds
+    if lead[0].phase not in SEARCH_PHASES:
+        return True
     return wanted in (1, "adaptive") or len(lead) >= int(wanted) or not lead[0].finished

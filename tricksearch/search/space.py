@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,9 +158,7 @@ class Space:
                 continue
             if how != "all" and name not in self._branching and name != on:
                 continue
-            values = here.get(name) or {
-                field: each.recommended(self._defaults[name][field]) for field, each in self._fields[name]
-            }
+            values = here.get(name) or self._recommended(name)
             for chosen in self._choices(name, values) if how == "all" else [values]:
                 if {name: chosen} not in options:
                     options.append({name: chosen})
@@ -177,6 +175,17 @@ class Space:
         if not each.heeded(values):
             return (self._idle(name, field, each),)
         return each.domain.options if isinstance(each.domain, Choice) else (values[field],)
+
+    def factors(self) -> list[tuple[str, ...]]:
+        """The tricks that are searched, those that claim one tag together: at most one of each is on."""
+        return [tuple(name for name in switch.tricks.values() if name is not None) for switch in self._switches]
+
+    def recommended(self, names: Collection[str]) -> dict[str, dict[str, Json]]:
+        """These tricks and the forced ones, each at its recommended values, within its domain."""
+        return {name: self._recommended(name) for name in sorted({*self.forced, *names})}
+
+    def _recommended(self, name: str) -> dict[str, Json]:
+        return {field: each.recommended(self._defaults[name][field]) for field, each in self._fields[name]}
 
     def switches(self) -> dict[str, list[str]]:
         """The top-level categoricals: "off" and "on", or "off" and the tricks of one claim."""

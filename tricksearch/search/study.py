@@ -38,6 +38,7 @@ from tricksearch.trial.document import (
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings
+from tricksearch.trial.simulated import SimulationSettings
 
 # They change no record: tricks only change which recipes are tried, and the store knows their sources.
 FREE = (
@@ -131,6 +132,10 @@ class Study(Settings):
     store: StoreUrl = Field(
         None, repr=False, description="the URL of a PostgreSQL database; null: store.db in the run folder"
     )
+    trial: Literal["train", "simulated"] = Field(
+        "train", description="simulated: nothing is trained; measures are drawn as 'simulation' says"
+    )
+    simulation: SimulationSettings | None = Field(None, description="what is planted where trials are simulated")
     phases: Phases = ("search",)
     screen: ScreenSettings = ScreenSettings()
     search: SearchSettings = SearchSettings()
@@ -155,6 +160,16 @@ class Study(Settings):
                 "lower 'min_epochs', train for longer, or leave 'stopping' out",
             )
         return search
+
+    @field_validator("simulation")
+    @classmethod
+    def _simulates(cls, simulation: SimulationSettings | None, info: ValidationInfo) -> SimulationSettings | None:
+        if (info.data.get("trial") == "simulated") != (simulation is not None):
+            raise problem(
+                "'simulation' and 'trial: simulated' go together",
+                "write both, with the effects that are planted, or neither",
+            )
+        return simulation
 
     def recipe(self, tricks: Mapping[str, Mapping[str, Json]]) -> Recipe:
         """The recipe with these tricks on this study's base settings."""
@@ -218,13 +233,28 @@ def load_study(path: Path) -> Study:
     study = validate(Document(path, settings, document.lines), Study)
     plugins, registry = plugin_registry(document, study.plugins)
     uses, left_out = TrickReader(document, registry, study.net).read()
+    _check_simulation(document, study, uses)
     check_names(document, study.data.name, study.net)
     found = {
         "first": tuple(_first(document, at, registry, study.net) for at in range(len(study.search.first))),
         "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from),
     }
-    search = study.search.model_copy(update=found)
-    return study.model_copy(update={"plugins": plugins, "tricks": uses, "left_out": left_out, "search": search})
+    updated: dict[str, Any] = {"plugins": plugins, "tricks": uses, "left_out": left_out}
+    around = path.parent / study.ablate.around
+    if around.suffix in (".yaml", ".yml"):
+        updated["ablate"] = study.ablate.model_copy(update={"around": str(around.resolve())})
+    return study.model_copy(update={**updated, "search": study.search.model_copy(update=found)})
+
+
+def _check_simulation(document: Document, study: Study, uses: Mapping[str, TrickUse]) -> None:
+    """Raise InputError for an effect that is planted on a trick that the study does not have."""
+    for name in sorted(study.simulation.names() if study.simulation is not None else ()):
+        if name not in uses:
+            raise document.error(
+                f"an effect of '{name}' is planted, and the study has no such trick",
+                ("simulation",),
+                nearest(name, uses),
+            )
 
 
 def _first(document: Document, at: int, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:

@@ -8,7 +8,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import FRONT_PHASES, MEASURES, Record
 
 WHOLE = ("params", "macs", "file_bytes", "memory_bytes")  # counts: a mean of them is still told as one
 
@@ -18,9 +18,10 @@ def averaged(records: Iterable[Record]) -> list[Record]:
 
     Each measure is the mean over the runs that finished, `runs` their number, `accuracy_sd` the standard deviation
     of their accuracies; all else is the first finished run's. A recipe of which no run finished is shown by its first
-    run. A record that stands alone comes back as it is.
+    run. A record that stands alone comes back as it is. Runs of a confirmation, and those at another budget, are left
+    out: the others are held against them.
     """
-    records = list(records)
+    records = [record for record in records if record.phase in FRONT_PHASES]
     if len({record.seed for record in records}) < 2:
         return records  # no recipe runs twice with one seed
     return [mean_of(group) for group in by_recipe(records).values()]

@@ -16,6 +16,7 @@ from torch import nn
 from tricksearch.contract import Batch, BatchTransform, Images, Loss, Registry, Schedule, Trick, Weights
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.augment import augmentation
+from tricksearch.trial.effective import Watch
 from tricksearch.trial.look import accuracy_now
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.nets import Normalize, build_net
@@ -65,10 +66,13 @@ class Bench:
         self.teacher_seconds = 0.0  # spent on getting teachers, which the study pays once
         self.looked_seconds = 0.0  # spent on evaluations in the midst of a training
         self._steps = 0  # optimizer steps that were taken here
+        self.fine_tuned = 0.0  # epochs of fine-tuning that came to their end
+        self.teachers: dict[str, float] = {}  # those that were asked for: recipe -> epochs
         self._data, self._teach, self._net = data, teach, net
         self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
         for trick in self.tricks:
             self._images = trick.data(self._images, self)
+        self.watch = Watch(self._images, self.steps_per_epoch, self.precision)  # of the training, not of fine-tuning
 
     @property
     def steps_per_epoch(self) -> int:
@@ -112,28 +116,40 @@ class Bench:
 
     def train(self, net: nn.Module, rungs: Rungs | None = None) -> nn.Module:
         """The recipe's training. The rungs hear of it and may end it, and change nothing of it otherwise."""
-        return self._run(net, self.epochs, "train", rungs=rungs)
+        return self._run(net, self.epochs, "train", rungs=rungs, watch=self.watch)
 
     def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
         """Train on with the recipe's own batches and loss, from `lr` x the study's rate down to 0."""
-        return self._run(net, epochs, "fine_tune", functools.partial(to_zero, lr=lr))
+        tuned = self._run(net, epochs, "fine_tune", functools.partial(to_zero, lr=lr))
+        self.fine_tuned += epochs
+        return tuned
 
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """A frozen net: images -> logits, trained once for the study and shared by its trials."""
         start, waited = time.perf_counter(), self.machine.waited
-        net = self._teach(recipe_of(spec, epochs, self.recipe))
+        recipe = recipe_of(spec, epochs, self.recipe)
+        net = self._teach(recipe)
+        self.teachers[recipe.key] = float(recipe.train.epochs)
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
 
     def _run(
-        self, net: nn.Module, epochs: int, name: str, schedule: Schedule | None = None, rungs: Rungs | None = None
+        self,
+        net: nn.Module,
+        epochs: int,
+        name: str,
+        schedule: Schedule | None = None,
+        rungs: Rungs | None = None,
+        watch: Watch | None = None,
     ) -> nn.Module:
         optimizer, transform, weights = plain_optimizer(self.recipe.train), self._transform(name), self._weights()
+        transform = transform if watch is None else watch.augmentation(transform)
         for trick in self.tricks:
             optimizer = trick.optimizer(optimizer, self)
         schedule = schedule or self._schedule()
         for trick in self.tricks:
             transform = trick.batch(transform, self)
+        transform = transform if watch is None else watch.whole(transform)
         loss = self._loss
         for trick in self.tricks:
             weights = trick.weights(weights, self)
@@ -150,6 +166,7 @@ class Bench:
             shuffle=self.generator(f"{name}.shuffle"),
             step_aside=self._between_batches,
             after_epoch=None if rungs is None else functools.partial(self._look, rungs, weights),
+            watch=watch,
         )
         # For dropout and the like, which draw from the global generator; behind the hooks, so that nothing that
         # they draw, nor a teacher that is trained in one trial and read in the next, can shift it.
@@ -187,9 +204,10 @@ class Bench:
     @functools.cached_property
     def _loss(self) -> Loss:
         # Once for training and fine-tuning: a loss may hold a teacher.
-        loss: Loss = cross_entropy
+        loss: Loss = self.watch.loss(cross_entropy)
         for trick in self.tricks:
-            loss = trick.loss(loss, self)
+            wrapped = trick.loss(loss, self)
+            loss = loss if wrapped is loss else self.watch.loss(wrapped)
         return loss
 
     def _weights(self) -> Weights:

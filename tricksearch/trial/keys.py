@@ -30,12 +30,19 @@ class Keys:
     compress: str
     deploy: str
     score: str
+    test: str | None = None  # of the score on the test split, where that was asked for
 
 
 def stage_keys(
-    recipe: Recipe, seed: int, tricks: Iterable[Trick], data: DataSet, precision: Precision, registry: Registry
+    recipe: Recipe,
+    seed: int,
+    tricks: Iterable[Trick],
+    data: DataSet,
+    precision: Precision,
+    registry: Registry,
+    test: bool = False,
 ) -> Keys:
-    """The keys of a recipe whose tricks are these, in their order."""
+    """The keys of a recipe whose tricks are these, in their order. Without `test`, no test image is looked at."""
     tricks = list(tricks)
     here = {"versions": extra_versions(), "cpu": [hardware()["cpu"], cpu_features()]}
 
@@ -58,17 +65,26 @@ def stage_keys(
     )
     compress = _key("compress", {"on": train, "tricks": acting("compress")})
     deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **here})
-    ran = {"tricks": acting("measure"), "data": data.digest("validation"), "gpus": hardware()["gpus"], **here}
-    score = _key("score", {"on": deploy, **ran})
-    return Keys(train, compress, deploy, score)
+
+    def scored(split: str) -> str:
+        ran = {"tricks": acting("measure"), "data": data.digest(split), "gpus": hardware()["gpus"], **here}
+        return _key("score", {"on": deploy, **ran})
+
+    return Keys(train, compress, deploy, scored("validation"), scored("test") if test else None)
 
 
 def latency_key(
-    recipe: Recipe, deployable: Deployable, skeleton: str, tricks: Iterable[Trick], runtime: Runtime
+    recipe: Recipe,
+    deployable: Deployable,
+    skeleton: str,
+    tricks: Iterable[Trick],
+    runtime: Runtime,
+    nonce: Json = None,
 ) -> str:
     """The key of a latency, which depends on the graph and not on its weights: nets of one shape share it.
 
-    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from.
+    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from. With a
+    `nonce`, only trials that bring the same one share it.
     """
     making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
@@ -89,7 +105,8 @@ def latency_key(
                 runtime.device,
             ],
             "latency": recipe.latency.model_dump(mode="json"),
-        },
+        }
+        | ({} if nonce is None else {"nonce": nonce}),
     )
 
 

@@ -11,6 +11,8 @@ from typing import Any
 FINISHED = "finished"
 REJECTED = "rejected"  # it breaks a bound whatever its training gives, so it was not trained
 STOPPED = "stopped"  # its training was ended early: others were ahead of it
+SEARCH_PHASES = ("baseline", "search")
+FRONT_PHASES = (*SEARCH_PHASES, "screen", "ablate")  # whose records compete: of one budget, and not kept for the end
 STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED, STOPPED)
 
 

@@ -47,6 +47,8 @@ def run_trial(
     report: Report = lambda progress: None,
     memory_gib: float | None = None,
     gpus: float | None = None,
+    test: bool = False,
+    fresh: bool = False,
 ) -> list[Record]:
     """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
@@ -55,21 +57,29 @@ def run_trial(
     `cache` is what is known already, or its folder; `note` hears which stage begins; errors of the kinds in `reraise`
     come out as they were raised. After the epochs in `rungs`, counted from 1, `report` hears how far the trial's
     training has come, and may end it by raising Stopped; of a net that is known already it hears nothing.
-    `memory_gib` is what this process may hold, `gpus` the part of a GPU whose memory it may. Raises InputError where
-    no trial of this study could run here: its data, its plugins or its cache are not there, or the disk is full.
+    `memory_gib` is what this process may hold, `gpus` the part of a GPU whose memory it may. With `test`, the test
+    split is scored too, which nothing else ever reads. With `fresh`, latency and memory are measured for this trial
+    alone, not taken from another's graph of the same shape; the same trial, run again, finds its own. Raises
+    InputError where no trial of this study could run here: its data, its plugins or its cache are not there, or the
+    disk is full.
     """
     torch.set_num_threads(recipe.train.threads)
     machine = Machine(memory=None if memory_gib is None else int(memory_gib * 2**30))
     if gpus is not None and 0 < gpus < 1 and torch.cuda.is_available():
         torch.cuda.set_per_process_memory_fraction(gpus)
     records: list[Record] = []
+    tester: Runner | None = None
     try:
         with machine.shared():
             registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
             known = cache if isinstance(cache, Cache) else Cache(cache)
             known.check()
             with known.in_use():
-                shop = Shop(registry, data, known, machine, _runner(data), note)
+                # Of its own, so that no test image is in a process that others use; it ends with the trial.
+                tester = Runner(data.test.pixels.numpy()) if test else None
+                shop = Shop(
+                    registry, data, known, machine, _runner(data), note, tester, fresh=number if fresh else None
+                )
                 for variant, each in enumerate((recipe, *variants)):
                     # A variant trains only where the trial itself was rejected, and then it is not what was proposed.
                     form = _Form(each, seed, number, variant, phase if variant == 0 else "search")
@@ -80,6 +90,8 @@ def run_trial(
                     if training_failed:
                         break
     finally:
+        if tester is not None:
+            tester.close()
         machine.close()
         if torch.cuda.is_available():
             with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself

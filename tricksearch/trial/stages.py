@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -26,6 +26,7 @@ from tricksearch.trial import teacher
 from tricksearch.trial.bench import Bench
 from tricksearch.trial.cache import Cache, Entry
 from tricksearch.trial.data import DataSet
+from tricksearch.trial.effective import effective
 from tricksearch.trial.evaluate import score
 from tricksearch.trial.export import count, export
 from tricksearch.trial.keys import Keys, latency_key, skeleton_of, stage_keys
@@ -54,6 +55,8 @@ class Shop:
     machine: Machine
     runner: Runner
     note: Note = lambda text: None
+    tester: Runner | None = None  # where the test split is read too: its images
+    fresh: int | None = None  # the number of the trial, where it takes its latencies anew
     nets: dict[str, nn.Module] = field(default_factory=dict)  # of this job, by the key of their stage
     failed: dict[str, Exception] = field(default_factory=dict)  # likewise: what fails once fails for each variant
 
@@ -66,7 +69,10 @@ class Stages:
         self.bench = Bench(
             recipe, seed, shop.registry, shop.data, shop.machine, folder, teach=self._teach, net=self.compressed_net
         )
-        self.keys: Keys = stage_keys(recipe, seed, self.bench.tricks, shop.data, self.bench.precision, shop.registry)
+        test = shop.tester is not None
+        self.keys: Keys = stage_keys(
+            recipe, seed, self.bench.tricks, shop.data, self.bench.precision, shop.registry, test
+        )
         self._stood: Deployed | None = None
         self._run_by: Runtime | None = None
         self._ran: set[str] = set()
@@ -87,8 +93,8 @@ class Stages:
         scored = self._scored(deployed)
         machine.step_aside()
         timed = self._timed(deployed.deployable, deployed.runtime, deployed.meta["skeleton"])
-        counted = {name: deployed.meta[name] for name in ("params", "macs", "file_bytes", "train_seconds")}
-        return {**scored, **timed, **counted}
+        counted = {name: deployed.meta[name] for name in ("params", "macs", "file_bytes", "train_seconds", "effective")}
+        return {**scored, **timed, **counted, **self._tested(deployed)}
 
     @property
     def trained(self) -> bool:
@@ -182,7 +188,8 @@ class Stages:
             content = io.BytesIO()  # torch hides the reason of a write that fails
             torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, content)
             weights.write_bytes(content.getbuffer())
-            shop.cache.put("train", key, {"seconds": seconds[0]}, {"weights.pt": weights})
+            seen = {"seen": self.bench.watch.seen(), "teachers": self.bench.teachers}
+            shop.cache.put("train", key, {"seconds": seconds[0], **seen}, {"weights.pt": weights})
             weights.unlink()
         return net
 
@@ -217,8 +224,10 @@ class Stages:
         params, macs = count(net, bench.input_shape)
         graph = export(net, bench.input_shape, self._folder / GRAPH).path
         before = shop.cache.get("train", self.keys.train)
-        spent = before.meta["seconds"] if before else 0.0
-        meta = {"params": params, "macs": macs, "train_seconds": spent + seconds[0]}
+        known: Mapping[str, Any] = before.meta if before else {"seconds": 0.0, "seen": {}, "teachers": {}}
+        # A teacher of the loss is asked for again by a fine-tuning, and counts once.
+        seen = effective(known["seen"], bench.epochs + bench.fine_tuned, known["teachers"] | bench.teachers)
+        meta = {"params": params, "macs": macs, "train_seconds": known["seconds"] + seconds[0], "effective": seen}
         return shop.cache.put("compress", key, meta, {GRAPH: graph})
 
     @staticmethod
@@ -287,22 +296,36 @@ class Stages:
         return deployable, skeleton_of(graph)
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
-        shop, key = self._shop, self.keys.score
+        meta = self._score(deployed, self.keys.score, self._shop.runner, "validation")
+        return {"accuracy": meta["accuracy"], "f1": meta["f1"], "validation_images": meta["images"]}
+
+    def _tested(self, deployed: Deployed) -> dict[str, Any]:
+        if self._shop.tester is None or self.keys.test is None:
+            return {}
+        meta = self._score(deployed, self.keys.test, self._shop.tester, "test")
+        return {"test_accuracy": meta["accuracy"], "test_images": meta["images"]}
+
+    def _score(
+        self, deployed: Deployed, key: str, runner: Runner, split: Literal["validation", "test"]
+    ) -> Mapping[str, Any]:
+        shop = self._shop
         known = shop.cache.get("score", key)
         if known is None:
-            shop.note("measure")
+            shop.note("measure" if split == "validation" else "test")
             self._ran.add("score")
-            shop.runner.load(deployed.runtime, deployed.deployable, self.recipe.train.threads)
-            scores = score(shop.runner.logits, shop.data.validation, step_aside=shop.machine.step_aside)
-            measured = {"accuracy": scores.accuracy, "f1": scores.f1, "validation_images": scores.n}
+            runner.load(deployed.runtime, deployed.deployable, self.recipe.train.threads)
+            images = shop.data.validation if split == "validation" else shop.data.test
+            scores = score(runner.logits, images, step_aside=shop.machine.step_aside)
+            measured = {"accuracy": scores.accuracy, "f1": scores.f1, "images": scores.n}
             known = shop.cache.put("score", key, measured)
         else:
             self._found("score")
-        return dict(known.meta)
+        return known.meta
 
     def _timed(self, deployable: Deployable, runtime: Runtime, skeleton: str) -> dict[str, Any]:
         shop, settings = self._shop, self.recipe.latency
-        key = latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime)
+        nonce = None if shop.fresh is None else [self.seed, shop.fresh]  # the same where a trial is run again
+        key = latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime, nonce)
         with shop.cache.building("latency", key, shop.machine):
             known = shop.cache.get("latency", key)
             if known is None:

@@ -21,6 +21,7 @@ from tricksearch.contract import (
     Schedule,
     Weights,
 )
+from tricksearch.trial.effective import Watch
 from tricksearch.trial.precision import Precision
 from tricksearch.trial.settings import TrainSettings
 
@@ -41,6 +42,7 @@ class Plan:
     shuffle: torch.Generator
     step_aside: Callable[[], None]
     after_epoch: Callable[[int, nn.Module], None] | None = None  # the epoch, from 1; what it raises ends the training
+    watch: Watch | None = None  # looks on
 
     @property
     def steps_per_epoch(self) -> int:
@@ -72,6 +74,8 @@ def train(net: nn.Module, plan: Plan) -> nn.Module:
             scaler.update()
             plan.weights.update(net)
             total += loss.detach()
+            if plan.watch is not None:
+                plan.watch.step(net, optimizer, batch)
         if not torch.isfinite(total):  # asked once an epoch: on a GPU every question waits for the queue
             raise Diverged(f"the training loss was not finite in epoch {epoch + 1} of {plan.epochs}")
         if plan.after_epoch is not None:

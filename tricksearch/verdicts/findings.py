@@ -25,9 +25,7 @@ class Member:
     record: str  # its first record's id
     role: Literal["baseline", "front", "minimal"]
     tricks: tuple[str, ...]
-    chance: (
-        float | None
-    )  # of being on the front, the noise over seeds considered; None where a constraint is broken
+    chance: float | None  # of being on the front, the noise over seeds considered; None where a constraint is broken
     seen: dict[str, Mean]  # each objective as screen, search and ablation saw it, on the validation split
     fresh: dict[str, Mean]  # each objective on fresh seeds, on the validation split; empty where it was not confirmed
     test: Mean | None  # accuracy on the test split, fresh seeds, percent

@@ -50,7 +50,7 @@ class Verdict:
     low_alone: float | None  # the interval of this effect by itself
     high_alone: float | None
     p: float | None  # of no effect, two-sided
-    p_adjusted: float | None  # Holm 1979, over the tricks of this measure and comparison
+    p_adjusted: float | None  # step-down as Holm 1979, over the tricks of this measure and comparison: see decide.py
     n: int  # runs behind it, of both arms
     power: float | None  # to show an effect as large as the margin, with this n and this noise
     more: int | None  # runs that are still missing for the power asked for; 0 or None where it is decided

@@ -6,17 +6,15 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from tricksearch.contract import nearest
+from tricksearch.contract import InputError, nearest
 from tricksearch.trial.document import problem
 from tricksearch.trial.record import MEASURES
 from tricksearch.trial.settings import Settings
 
-PHASES = ("screen", "search", "ablate", "confirm")  # in this order, whatever the order in the study
-FRONT_PHASES = ("baseline", "screen", "search", "ablate")  # whose records compete for the front: one budget, one split
+Phase = Literal["screen", "search", "ablate", "confirm"]
+PHASES: tuple[Phase, ...] = ("screen", "search", "ablate", "confirm")  # they run in this order
 MARGINS = {"accuracy": 0.2, "f1": 0.2}  # points; see VerdictSettings
 OTHER_MARGIN = 5.0  # percent of the value
-
-Phase = Literal["screen", "search", "ablate", "confirm"]
 
 
 def _in_order(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
@@ -30,6 +28,21 @@ def _in_order(phases: tuple[Phase, ...]) -> tuple[Phase, ...]:
             "write them in that order",
         )
     return phases
+
+
+def named_phases(text: str) -> tuple[Phase, ...]:
+    """Phases as the command line names them, in their order. Raises InputError for a name that is none.
+
+    >>> named_phases("search, screen")
+    ('screen', 'search')
+    """
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in PHASES:
+            raise InputError(f"there is no phase '{name}'", place="--phases", remedy=nearest(name, PHASES))
+    if not names:
+        raise InputError("no phase is named", place="--phases", remedy=f"choose from {', '.join(PHASES)}")
+    return tuple(name for name in PHASES if name in names)
 
 
 def _margins(margins: dict[str, float]) -> dict[str, float]:

@@ -1,0 +1,172 @@
+"""What is said of verdicts: the same as their numbers, in words."""
+
+import csv
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.believable import findings, mean, members, unknown, verdict
+from tricksearch.trial.record import MEASURES
+from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
+from tricksearch.verdicts.table import COLUMNS, rows, write_csv
+from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
+from tricksearch.verdicts.words import NOUNS, POINTS, amount, word
+
+
+def told(**changes) -> dict[str, list[str]]:
+    return dict(sections(Findings(**changes)))
+
+
+def test_the_words_know_every_measure_and_its_unit():
+    assert NOUNS.keys() == MEASURES.keys()
+    assert {name for name, measure in MEASURES.items() if measure.unit == "%"} == POINTS
+
+
+@pytest.mark.parametrize(
+    ("given_verdict", "said"),
+    [
+        (verdict(), "label_smoothing helps: +0.42 points [0.18, 0.66], n = 48."),
+        (verdict(says="hurts"), "label_smoothing hurts: -0.42 points [-0.66, -0.18], n = 48."),
+        (
+            verdict(says="equivalent"),
+            "label_smoothing is equivalent to leaving it out: +0.02 points [-0.10, 0.14], margin 0.20 points, n = 48.",
+        ),
+        (
+            verdict(says="undecided"),
+            "label_smoothing is undecided: +0.11 points [-0.20, 0.42], n = 48; about 96 more runs would show a "
+            "difference as large as the margin of 0.20 points.",
+        ),
+        (verdict("int8", "latency_ms"), "int8 helps on latency: -27.0 % [-28.9, -25.1], x 0.73, n = 48."),
+        (verdict("se", "latency_ms", "hurts"), "se hurts on latency: +12.0 % [10.1, 13.9], n = 48."),
+        (unknown("se", "it was never on. Add runs"), "se is undecided: no effect can be given, n = 48. Why: "
+                                                     "it was never on. Add runs."),
+        (
+            verdict(says="undecided", n=2, low=None, high=None, more=None, why="one run an arm"),
+            "label_smoothing is undecided: +0.11 points (no interval), n = 2. Why: one run an arm.",
+        ),
+        (verdict("se", comparison="leave_one_out"), "se in the recipe helps: +0.42 points [0.18, 0.66], n = 48."),
+    ],
+)  # fmt: skip
+def test_a_verdict_reads_so(given_verdict, said):
+    assert sentence(given_verdict) == said
+
+
+def test_a_trick_has_one_sentence_over_its_measures():
+    own = (
+        verdict(),
+        verdict(measure="latency_ms", says="equivalent", effect=0.3),
+        verdict(measure="train_seconds", says="hurts", n=40),
+        verdict(measure="f1", says="equivalent"),
+    )
+    assert told(verdicts=own)["Screen"] == [
+        "label_smoothing helps: +0.42 points [0.18, 0.66], n = 48; costs no latency (+0.3 % [-0.7, 1.3]); "
+        "raises training time: +12.0 % [10.1, 13.9], n = 40; leaves macro F1 as it is (+0.02 points [-0.94, 0.98])."
+    ]
+
+
+def test_the_ladder_says_what_each_step_stands_on():
+    steps = tuple(verdict(name, comparison="ladder") for name in ("cosine", "se"))
+    first, second, third = told(verdicts=steps, order=("cosine", "se"))["Ladder"]
+    assert first.endswith(": cosine, then se.")
+    assert second.startswith("cosine on top of the baseline helps")
+    assert third.startswith("se on top of cosine helps")
+
+
+def test_pairs_that_interact_are_named_and_the_others_counted():
+    said = " ".join(sentences(findings()))
+    assert "cosine + label_smoothing: synergy, together they gain more than the sum" in said
+    assert "cosine + mixup: redundancy, together they gain less than the sum" in said
+    assert "Other pairs, on accuracy: 1 equivalent to the sum, 1 undecided." in said
+    assert "mixup + se" not in said
+
+
+def test_a_minimal_recipe_holds_or_does_not():
+    whole = findings().minimal
+    holds = told(minimal=whole)["Minimal recipe"]
+    assert holds[0] == "The minimal recipe is cosine + int8, which is record 17.1 without label_smoothing."
+    assert holds[1].startswith("It holds: ")
+    assert "Accuracy equivalent: +0.02 points [-0.10, 0.14], n = 10; latency equivalent: +0.0 %" in holds[1]
+    not_run = Minimal("3", ("a",), ("b",), (), False, "its runs failed")
+    assert told(minimal=not_run)["Minimal recipe"][1] == "It is not shown to hold: its runs failed."
+    assert "None of its tricks can go" in told(minimal=Minimal("3", ("a",), (), (), True))["Minimal recipe"][0]
+    assert "is no trick at all" in told(minimal=Minimal("3", (), ("a",), (), True))["Minimal recipe"][0]
+
+
+def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
+    gap = findings().gap
+    shown = told(gap=gap, members=members())["The front and its doubt"]
+    assert (
+        "Of 2 recipes of the front, 1 is on it with a chance of 90 % or more; the least sure is record 17.1 (41 %)."
+        in shown
+    )
+    assert (
+        "The search showed 95.2 %, fresh seeds give 94.6 % (mean of 2 confirmed recipes): 0.60 points [0.10, 1.10] "
+        "of it was luck, n = 10." in shown
+    )
+    assert "On fresh seeds, validation minus test is +0.50 points [0.20, 0.80], n = 10." in shown
+    unsure = " ".join(told(gap=Gap(Mean(0.1, -0.2, 0.4, 10), mean(0.5), 2))["The front and its doubt"])
+    assert "no luck is shown" in unsure
+    single = " ".join(told(gap=Gap(Mean(0.1, None, None, 1), Mean(0.5, None, None, 1), 1))["The front and its doubt"])
+    assert "one cannot tell" in single
+    assert "of it was luck" not in unsure + single
+
+
+def test_simulated_findings_say_so_first():
+    assert sentences(findings(simulated=True))[0] == SIMULATED
+    assert SIMULATED not in sentences(findings())
+    assert sentences(Findings()) == []
+    assert {row["simulated"] for row in rows(findings(simulated=True))} == {True}
+
+
+NUMBERS = st.one_of(st.none(), st.floats(-1e4, 1e4))
+
+
+@given(
+    says=st.sampled_from(["helps", "hurts", "equivalent", "undecided"]),
+    measure=st.sampled_from(list(MEASURES)),
+    comparison=st.sampled_from(
+        ["screen", "leave_one_out", "add_one_in", "ladder", "interaction", "minimal", "fidelity"]
+    ),
+    effect=NUMBERS,
+    low=NUMBERS,
+    high=NUMBERS,
+    more=st.one_of(st.none(), st.integers(0, 10**6)),
+    n=st.integers(0, 10**6),
+)
+def test_whatever_the_numbers_the_sentence_stands(says, measure, comparison, effect, low, high, more, n):
+    one = verdict("t", measure, says, comparison=comparison, effect=effect, low=low, high=high, more=more, n=n)
+    text = sentence(one)
+    assert text.endswith(".")
+    assert not re.search(r"None|nan|-0\.00? |-0\.0+[\],]", text)
+    assert f"n = {n}" in text
+    assert ("[" in text) == (None not in (effect, low, high))  # an interval only where there is one
+    assert sentences(Findings(verdicts=(one,)))
+
+
+def test_numbers_are_told_with_their_unit():
+    assert amount(-0.001, "accuracy") == "+0.00 points"
+    assert amount(27.04, "train_seconds") == "+27.0 %"
+
+
+def test_a_pair_is_synergy_or_redundancy():
+    says = {each.trick: word(each) for each in findings().verdicts if each.comparison == "interaction"}
+    assert list(says.values()) == ["redundancy", "synergy", "undecided", "adds up"]
+    assert word(verdict()) == "helps"
+
+
+def test_every_verdict_is_one_row_of_the_table(tmp_path):
+    found = findings()
+    table = rows(found)
+    assert all(tuple(row) == COLUMNS for row in table)
+    assert len(table) == len(found.verdicts) + len(found.minimal.verdicts) + len(found.shifts)
+    # A verdict that stands both among all and in the minimal recipe's or a shift's own is one row.
+    again = findings(verdicts=(*found.verdicts, *found.minimal.verdicts, found.shifts[0].short))
+    assert rows(again) == table
+    write_csv(found, tmp_path / "verdicts.csv")
+    with (tmp_path / "verdicts.csv").open(newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["trick"] for row in read] == [row["trick"] for row in table]
+    assert [row["effect"] for row in read] == ["" if row["effect"] is None else str(row["effect"]) for row in table]
+    assert [each.name for each in tmp_path.iterdir()] == ["verdicts.csv"]

@@ -1,0 +1,170 @@
+"""What `verdicts` does. Apart from app.py, so that `--help` imports nothing heavy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from tricksearch.cli import text
+from tricksearch.contract.errors import InputError
+from tricksearch.verdicts.findings import Findings, Mean, Member
+from tricksearch.verdicts.table import FILE, every_verdict, write_csv
+from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
+from tricksearch.verdicts.verdict import Verdict
+from tricksearch.verdicts.words import COMPARISONS, amount, interval, noun, word
+
+if TYPE_CHECKING:
+    from tricksearch.search.store import Store
+    from tricksearch.search.study import Study
+
+JUDGING = ("screen", "ablate")  # the phases that verdicts come from
+_STYLES = {"helps": "green", "hurts": "red", "equivalent": "cyan", "undecided": "yellow"}
+
+
+def verdicts_command(folder: Path) -> None:
+    """Show what a run says of its tricks, and write its verdicts.csv anew."""
+    from tricksearch.search.phases.findings import findings_of
+
+    with opened(folder) as (study, store):
+        findings = findings_of(study, store)
+    console = Console(highlight=False)
+    write_csv(findings, folder / FILE)
+    show(console, findings)
+    if not every_verdict(findings):
+        console.print(_what_to_add(study.phases), markup=False)
+    console.print(f"Wrote {folder / FILE}", markup=False, soft_wrap=True)
+
+
+@contextmanager
+def opened(folder: Path) -> Iterator[tuple[Study, Store]]:
+    """The study and the store of a run folder, until the block ends. Raises InputError where it is none."""
+    from tricksearch.search.folder import read_store
+    from tricksearch.search.study import Study
+
+    store = read_store(folder)
+    try:
+        plain = store.fact("study")
+        if plain is None:
+            raise InputError("the store holds no study", place=str(folder), remedy="name the folder of a run")
+        yield Study.model_validate(plain), store
+    finally:
+        store.close()
+
+
+def digest(console: Console, findings: Findings, measures: Sequence[str], folder: Path) -> None:
+    """Print the main of it, at the end of a run: the first comparison, the minimal recipe and the front's doubt."""
+    verdicts = [each for each in every_verdict(findings) if each.measure in measures]
+    if not verdicts and not any(each.fresh for each in findings.members):
+        return
+    first = [each for each in verdicts if each.comparison == verdicts[0].comparison]
+    brief = replace(findings, verdicts=tuple(first), shifts=(), order=())
+    show(console, brief, ("Minimal recipe", DOUBT, "Longer training", "Confounders", "Notes"))
+    others = {each.comparison for each in verdicts} - {each.comparison for each in first}
+    more = f" ({', '.join(sorted(COMPARISONS[each][0].lower() for each in others))})" if others else ""
+    console.print(f"All verdicts{more}: tricksearch verdicts {folder}", markup=False, soft_wrap=True)
+
+
+def show(console: Console, findings: Findings, headings: Sequence[str] | None = None) -> None:
+    """Print the verdicts, the front's members and the sentences; of empty findings, nothing.
+
+    `headings` are those of the sections whose sentences are wanted, None: of all.
+    """
+    said = [(heading, told) for heading, told in sections(findings) if headings is None or heading in headings]
+    if not (said or findings.verdicts or findings.members):
+        return
+    if findings.simulated:
+        console.print(Text(f" {SIMULATED} ", style="bold reverse yellow"))
+    for comparison, group in groupby(every_verdict(findings), key=lambda each: each.comparison):
+        if headings is not None and comparison not in {each.comparison for each in findings.verdicts}:
+            continue
+        title, about = COMPARISONS.get(comparison, (comparison, ""))
+        design = f" ({findings.design})" if comparison == "screen" and findings.design else ""
+        console.print(Text(f"{title}{design}", style="bold"))
+        console.print(Text(about, style="dim"))
+        console.print(_verdicts(list(group)))
+        console.print()
+    if findings.members:
+        console.print(Text("The front, with the chance of being on it", style="bold"))
+        console.print(Text("accuracy in %; the number of runs in brackets", style="dim"))
+        console.print(_members(findings.members))
+        console.print()
+    for heading, told in said:
+        console.print(Text(heading, style="bold"))
+        listed = Table.grid(padding=(0, 1))
+        for each in told:
+            listed.add_row("-", Text(each))
+        console.print(listed)
+
+
+def _what_to_add(phases: Sequence[str]) -> str:
+    if set(phases) & set(JUDGING):
+        return f"No trick can be judged yet: the phases are {', '.join(phases)}, and too few of their runs finished."
+    return (
+        "No trick can be judged from a search alone: add 'phases: [screen, search, ablate, confirm]' to the study and "
+        "run it again; what is stored is kept."
+    )
+
+
+def _table() -> Table:
+    return Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+
+
+def _verdicts(verdicts: Sequence[Verdict]) -> Table:
+    made = _table()
+    made.add_column("trick", overflow="fold", ratio=1, min_width=12)
+    for heading in ("measure", "verdict"):
+        made.add_column(heading, no_wrap=True)
+    for heading in ("effect", "interval", "n"):
+        made.add_column(heading, justify="right", no_wrap=True)
+    before = ""
+    for each in verdicts:
+        made.add_row(
+            Text("" if each.trick == before else each.trick),
+            noun(each.measure),
+            Text(word(each), style=_STYLES[each.says]),
+            "-" if each.effect is None else amount(each.effect, each.measure),
+            Text(interval(each.low, each.high, each.measure) or "none"),
+            f"{each.n:,}",
+        )
+        before = each.trick
+    return made
+
+
+def _members(members: Sequence[Member]) -> Table:
+    """Where each stands on accuracy as it was searched and on fresh seeds, on validation and test images."""
+    others = list(dict.fromkeys(name for each in members for name in (*each.fresh, *each.seen) if name != "accuracy"))
+    made = _table()
+    for heading in ("record", "chance", "searched", "fresh", "test", *map(noun, others)):
+        made.add_column(heading, justify="right", no_wrap=True)
+    made.add_column("tricks", overflow="fold")
+    for each in members:
+        measured = [each.fresh.get(name) or each.seen.get(name) for name in others]
+        made.add_row(
+            each.record,
+            "" if each.chance is None else f"{100 * each.chance:.0f} %",
+            *(_accuracy(mean) for mean in (each.seen.get("accuracy"), each.fresh.get("accuracy"), each.test)),
+            *(
+                "-" if mean is None else f"{text.value(name, mean.value)} ({mean.n})"
+                for name, mean in zip(others, measured, strict=True)
+            ),
+            Text(_who(each)),
+        )
+    return made
+
+
+def _who(member: Member) -> str:
+    if member.role == "baseline":
+        return "(plain baseline)"
+    return f"{'minimal: ' if member.role == 'minimal' else ''}{recipe(member.tricks)}"
+
+
+def _accuracy(mean: Mean | None) -> str:
+    return "-" if mean is None else f"{mean.value:.2f} ({mean.n})"

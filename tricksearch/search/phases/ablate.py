@@ -1,0 +1,228 @@
+"""The ablation: arms around one recipe, each really run with seeds of its own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from pathlib import Path
+from typing import Any
+
+from tricksearch.contract import InputError, Registry, trick_name
+from tricksearch.search.outputs import best_of, front_of
+from tricksearch.search.phases.measures import compared, contrasted, measures_of, verdicts_on
+from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
+from tricksearch.search.phases.screen import Screen
+from tricksearch.search.space import Space
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.averages import averaged
+from tricksearch.trial.document import load_recipe
+from tricksearch.trial.record import MEASURES, Record
+from tricksearch.verdicts.findings import Minimal
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, Verdict
+
+FACT = "ablation"
+REFERENCE_SEEDS = 3  # times the seeds of an arm, at most, for the two that all others are compared with
+
+Tricks = Mapping[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Target:
+    """The recipe that is ablated, as it was chosen once."""
+
+    asked: str
+    record: str  # the id of its record, or the recipe's file
+    tricks: dict[str, dict[str, Any]]
+    order: list[str]  # of the ladder
+    searched: int  # records of the search when it was chosen
+
+
+class Ablation:
+    """The arms around a recipe, and the verdicts from their records."""
+
+    def __init__(self, study: Study, target: Target) -> None:
+        self._study, self.target = study, target
+        self._seeds = study.ablate.seeds
+        whole = target.tricks
+        self.without = {name: {each: whole[each] for each in whole if each != name} for name in whole}
+        self.alone = {name: {name: whole[name]} for name in whole}
+        self.steps = [{each: whole[each] for each in target.order[:count]} for count in range(len(target.order) + 1)]
+        self.pairs = {(a, b): {a: whole[a], b: whole[b]} for a, b in combinations(sorted(whole), 2)}
+
+    def plan(self, records: Sequence[Record]) -> list[Wanted]:
+        """All arms, and when they have run the minimal recipe, where it is another one."""
+        wanted: dict[tuple[str, str, int], Wanted] = {}
+        for tricks, seeds in self._arms():
+            for each in self._runs(tricks, seeds):
+                wanted[each.mark] = each
+        have = {mark_of(record) for record in records}
+        smallest = self.smallest(records) if have.issuperset(wanted) else None
+        if smallest is not None and len(smallest) < len(self.target.tricks):
+            wanted |= {each.mark: each for each in self._runs(smallest, 2 * self._seeds, "minimal")}
+        return list(wanted.values())
+
+    def verdicts(self, records: Sequence[Record]) -> list[Verdict]:
+        """What each trick does when it is taken out of the whole, put on alone, or added on the ladder."""
+        asked, found = self._study.ablate.arms, []
+        for measure in measures_of(self._study):
+            whole, plain = self.runs(self.target.tricks, records), self.runs({}, records)
+            if "leave_one_out" in asked:
+                estimates = [
+                    compared(name, whole, self.runs(tricks, records), measure) for name, tricks in self.without.items()
+                ]
+                found += verdicts_on(self._study, measure, estimates, "leave_one_out")
+            if "add_one_in" in asked:
+                estimates = [
+                    compared(name, self.runs(tricks, records), plain, measure) for name, tricks in self.alone.items()
+                ]
+                found += verdicts_on(self._study, measure, estimates, "add_one_in")
+            if "ladder" in asked:
+                estimates = [
+                    compared(name, self.runs(after, records), self.runs(before, records), measure)
+                    for name, before, after in zip(self.target.order, self.steps[:-1], self.steps[1:], strict=True)
+                ]
+                found += verdicts_on(self._study, measure, estimates, "ladder")
+            if "pairs" in asked:
+                estimates = [
+                    contrasted(
+                        f"{a} + {b}",
+                        [
+                            (1, self.runs(both, records)),
+                            (-1, self.runs(self.alone[a], records)),
+                            (-1, self.runs(self.alone[b], records)),
+                            (1, plain),
+                        ],
+                        measure,
+                    )
+                    for (a, b), both in self.pairs.items()
+                ]
+                found += verdicts_on(self._study, measure, estimates, "interaction")
+        return found
+
+    def runs(self, tricks: Tricks, records: Sequence[Record], kind: str = "arm") -> list[Record]:
+        """The finished runs of an arm; with "minimal" those that were run to check it, with no part in its choice."""
+        marks = {each.mark for each in self._runs(tricks, REFERENCE_SEEDS * self._seeds, kind)}
+        return [each for each in records if each.finished and each.phase == "ablate" and mark_of(each) in marks]
+
+    def smallest(self, records: Sequence[Record]) -> dict[str, dict[str, Any]] | None:
+        """The whole without the tricks whose effect is shown on no objective; None where that was not asked for."""
+        verdicts = [each for each in self.verdicts(records) if each.comparison == "leave_one_out"]
+        if not verdicts:
+            return None
+        needed = {each.trick for each in verdicts if each.says == HELPS and each.measure in self._study.objectives}
+        return {name: values for name, values in self.target.tricks.items() if name in needed}
+
+    def minimal(self, records: Sequence[Record]) -> Minimal | None:
+        """The minimal recipe and whether it does as well as the whole; None where no trick can be spared."""
+        smallest = self.smallest(records)
+        if smallest is None or len(smallest) == len(self.target.tricks):
+            return None
+        ours, whole = self.runs(smallest, records, "minimal"), self.runs(self.target.tricks, records)
+        confirmed = [[each for each in records if each.phase == "confirm" and each.finished and each.tricks == tricks]
+                     for tricks in (smallest, self.target.tricks)]  # fmt: skip
+        if min(len(arm) for arm in confirmed) > 1:  # no seed of either had a part in the choice
+            ours, whole = [*ours, *confirmed[0]], confirmed[1]
+        verdicts: list[Verdict] = []
+        for measure in self._study.objectives:
+            estimate = compared("minimal", ours, whole, measure)
+            verdicts += verdicts_on(self._study, measure, [estimate], "minimal")
+        worse = [each.measure for each in verdicts if each.says not in (EQUIVALENT, HELPS)]
+        return Minimal(
+            around=self.target.record,
+            tricks=tuple(sorted(smallest)),
+            dropped=tuple(sorted(set(self.target.tricks) - set(smallest))),
+            verdicts=tuple(verdicts),
+            holds=not worse,
+            why=f"it is not shown to be as good in {' and '.join(worse)}" if worse else "",
+        )
+
+    def _arms(self) -> list[tuple[Tricks, int]]:
+        asked = self._study.ablate.arms
+        arms: list[tuple[Tricks, int]] = []
+        others = len(self.target.tricks)
+        arms.append((self.target.tricks, self._many(others if "leave_one_out" in asked else 1)))
+        arms.append(({}, self._many(others if {"add_one_in", "pairs"} & set(asked) else 1)))
+        if "leave_one_out" in asked:
+            arms += [(tricks, self._seeds) for tricks in self.without.values()]
+        if {"add_one_in", "pairs"} & set(asked):
+            arms += [(tricks, self._seeds) for tricks in self.alone.values()]
+        if "ladder" in asked:
+            arms += [(tricks, self._seeds) for tricks in self.steps[1:-1]]
+        if "pairs" in asked:
+            arms += [(tricks, self._seeds) for tricks in self.pairs.values()]
+        return arms
+
+    def _many(self, others: int) -> int:
+        """The runs of an arm that so many are compared with: sqrt(k) times theirs (Dunnett 1955)."""
+        return min(math.ceil(self._seeds * math.sqrt(others)), REFERENCE_SEEDS * self._seeds)
+
+    def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[Wanted]:
+        recipe = self._study.recipe(dict(sorted(tricks.items())))
+        return [
+            Wanted("ablate", recipe, fresh_seed(self._study.search.seed, kind, recipe.key, place))
+            for place in range(count)
+        ]
+
+
+def ablate_plan(
+    study: Study, space: Space, registry: Registry, store: Store, records: Sequence[Record]
+) -> Callable[[Sequence[Record]], list[Wanted]]:
+    """What an ablation wants to run; nothing where there is no recipe with a trick to ablate."""
+    target = target_of(store) if store.fact(FACT) else None
+    searched = sum(record.phase not in {"ablate", "confirm"} for record in records)
+    if target is None or target.asked != study.ablate.around or target.searched != searched:
+        tricks, record = _chosen(study, records)
+        if not tricks:
+            return lambda records: []
+        target = Target(
+            study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records), searched
+        )
+        store.put_fact(FACT, asdict(target))
+    return Ablation(study, target).plan
+
+
+def target_of(store: Store) -> Target | None:
+    """The recipe that the study's ablation is around, or None where there was none yet."""
+    fact = store.fact(FACT)
+    return None if fact is None else Target(**fact)
+
+
+def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], str]:
+    """The tricks of the recipe that the study names, and its record's id or its file."""
+    around = study.ablate.around
+    if around in ("knee", "best"):
+        first = study.objectives[0]
+        front = front_of(records, study)
+        best = best_of(records, study) if around == "knee" else None
+        if around == "best" and front:
+            ahead = max if MEASURES[first].maximize else min
+            best = ahead(front, key=lambda record: float(getattr(record, first)))
+        return (best.tricks, best.id) if best is not None else ({}, "")
+    if around.endswith((".yaml", ".yml")):
+        return load_recipe(Path(around))[0].tricks, around
+    found = next((record for record in averaged(records) if record.id == around), None)
+    if found is None:
+        raise InputError(
+            f"no record has the id '{around}', around which the ablation is asked for",
+            place="ablate.around",
+            remedy="write knee, best, the id of a record that 'tricksearch report' shows, or a recipe's file",
+        )
+    return found.tricks, found.id
+
+
+def _ordered(study: Study, space: Space, registry: Registry, tricks: Tricks, records: Sequence[Record]) -> list[str]:
+    """The ladder's order, which no run of the ladder itself may decide: by the screen, else as the tricks act."""
+    order = [trick_name(type(each)) for each in study.recipe(tricks).build_tricks(registry)]
+    if not any(record.phase == "screen" for record in records):
+        return order
+    first = study.objectives[0]
+    sign = 1 if MEASURES[first].maximize else -1
+    merit = {
+        each.trick: sign * each.effect
+        for each in Screen(study, space).verdicts(records)[0]
+        if each.measure == first and each.effect is not None
+    }
+    return sorted(order, key=lambda name: -merit.get(name, 0.0))

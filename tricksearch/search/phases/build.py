@@ -1,0 +1,34 @@
+"""The phases of a study, one after another, each made when the one before it is over."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from tricksearch.contract import Registry
+from tricksearch.search.phases.ablate import ablate_plan
+from tricksearch.search.phases.confirm import confirm_plan
+from tricksearch.search.phases.phase import Designed, Numbers, Phase
+from tricksearch.search.phases.screen import screen_plan
+from tricksearch.search.phases.searching import Searching
+from tricksearch.search.space import Space
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+
+
+def phases_of(study: Study, space: Space, registry: Registry, store: Store, workers: int) -> Iterator[Phase]:
+    """Each phase that the study names, from the records that are stored when it is asked for.
+
+    Raises InputError where a phase cannot begin: a screen with too few runs, an ablation around nothing.
+    """
+    for name in study.phases:
+        records = store.records()
+        numbers = Numbers(record.trial for record in records)
+        if name == "search":
+            yield Searching(study, space, store, records, numbers, workers)
+        elif name == "screen":
+            plan = screen_plan(study, space)
+            yield Designed("screen", ("baseline", "screen", "fidelity"), plan, records, numbers)
+        elif name == "ablate":
+            yield Designed("ablate", ("ablate",), ablate_plan(study, space, registry, store, records), records, numbers)
+        else:
+            yield Designed("confirm", ("confirm",), confirm_plan(study, store, records), records, numbers)

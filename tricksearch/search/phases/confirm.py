@@ -1,0 +1,60 @@
+"""The confirmation: what the study would recommend, on fresh seeds, and the only reading of the test split."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from tricksearch.search.outputs import best_of, front_of
+from tricksearch.search.phases.ablate import Ablation, target_of
+from tricksearch.search.phases.phase import Wanted, fresh_seed
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
+
+FACT = "confirmation"
+
+Tricks = dict[str, dict[str, Any]]
+
+
+def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Callable[[Sequence[Record]], list[Wanted]]:
+    """What a confirmation wants to run: the choice is made once, from the records that are there now."""
+    fact = store.fact(FACT)
+    searched = sum(record.phase != "confirm" for record in records)
+    if fact is None or fact["searched"] != searched or fact["recipes"] != study.confirm.recipes:
+        fact = {"tricks": chosen(study, store, records), "searched": searched, "recipes": study.confirm.recipes}
+        store.put_fact(FACT, fact)
+
+    def plan(records: Sequence[Record]) -> list[Wanted]:
+        found = []
+        for tricks in fact["tricks"]:
+            recipe = study.recipe(tricks)
+            found += [
+                Wanted("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
+                for place in range(study.confirm.seeds)
+            ]
+        return found
+
+    return plan
+
+
+def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:
+    """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe."""
+    found: list[Tricks] = [{}]
+    found += [record.tricks for record in spread(front_of(records, study), best_of(records, study), study)]
+    target = target_of(store)
+    if target is not None:
+        found += [target.tricks, Ablation(study, target).smallest(records) or {}]
+    return [tricks for at, tricks in enumerate(found) if tricks not in found[:at]]
+
+
+def spread(front: Sequence[Record], knee: Record | None, study: Study) -> list[Record]:
+    """The knee, and members of the front from its one end to its other, as many as are to be confirmed."""
+    most = study.confirm.recipes
+    if len(front) <= most:
+        return list(front)
+    others = [record for record in front if knee is None or record.id != knee.id]
+    count = most - (knee is not None)
+    places = [round(at * (len(others) - 1) / max(1, count - 1)) for at in range(count)]
+    kept = {others[place].id for place in places} | ({knee.id} if knee is not None else set())
+    return [record for record in front if record.id in kept]

@@ -1,0 +1,252 @@
+"""From a study's records to what it has found out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import sqrt
+
+from tricksearch.contract import Registry, discover, hooks
+from tricksearch.search.outputs import front_of
+from tricksearch.search.phases.ablate import Ablation, Target, target_of
+from tricksearch.search.phases.confirm import FACT as CONFIRMATION
+from tricksearch.search.phases.measures import value_of
+from tricksearch.search.phases.screen import Screen
+from tricksearch.search.replicates import seed_noise
+from tricksearch.search.space import Space
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.trial.averages import by_recipe, mean_of
+from tricksearch.trial.bounds import feasible
+from tricksearch.trial.record import FRONT_PHASES, MEASURES, Record
+from tricksearch.verdicts.confounders import confounders
+from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
+from tricksearch.verdicts.front import membership
+from tricksearch.verdicts.means import mean_of_runs
+from tricksearch.verdicts.verdict import UNDECIDED, Verdict
+
+SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
+
+
+def findings_of(study: Study, store: Store) -> Findings:
+    """Everything that the records of a store say, whichever phases have run so far. Raises InputError."""
+    records, registry = store.records(), discover(study.plugins)
+    space = Space.of(study, registry)
+    verdicts: list[Verdict] = []
+    shifts: tuple[Shift, ...] = ()
+    notes: list[str] = []
+    design = ""
+    if any(record.phase == "screen" for record in records):
+        screen = Screen(study, space)
+        design = screen.design.name
+        mains, pairs = screen.verdicts(records)
+        verdicts += [*mains, *pairs]
+        shifts = _shifts(screen.short_verdicts(records), mains)
+        notes += _of_screen(screen, records, mains)
+    target = target_of(store)
+    minimal: Minimal | None = None
+    said: list[str] = []
+    if target is not None:
+        ablation = Ablation(study, target)
+        verdicts += ablation.verdicts(records)
+        minimal = ablation.minimal(records)
+        said = _confounders(ablation, records, registry)
+        notes += _failures("ablate", records)
+    elif "ablate" in study.phases and any(record.phase == "search" for record in records):
+        notes.append(
+            f"Nothing was ablated: the {study.ablate.around} of the front is the plain baseline; name another recipe "
+            "with ablate.around."
+        )
+    members = _members(study, store, records, minimal)
+    notes += _failures("confirm", records)
+    return Findings(
+        design=design,
+        verdicts=tuple(verdicts),
+        order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
+        members=members,
+        gap=_gap(members, records),
+        minimal=minimal,
+        shifts=shifts,
+        confounders=tuple(said),
+        notes=tuple(notes),
+        simulated=study.trial == "simulated",
+    )
+
+
+def minimal_tricks(study: Study, store: Store) -> dict[str, dict[str, object]] | None:
+    """The minimal recipe's tricks with their values, where it was shown to do as well as the whole."""
+    target = target_of(store)
+    if target is None:
+        return None
+    ablation, records = Ablation(study, target), store.records()
+    found = ablation.minimal(records)
+    return ablation.smallest(records) if found is not None and found.holds else None
+
+
+def _members(study: Study, store: Store, records: Sequence[Record], minimal: Minimal | None) -> tuple[Member, ...]:
+    """What was confirmed, or else the front and the baseline."""
+    seen = by_recipe(record for record in records if record.phase in SEEN_PHASES)
+    competing = by_recipe(record for record in records if record.phase in FRONT_PHASES)
+    fresh = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
+    chances = _chances(study, competing)
+    if not fresh and not chances:
+        return ()
+    front = {study.recipe(record.tricks).key for record in front_of(records, study)}
+    smallest = set(minimal.tricks) if minimal is not None else None
+    confirmed = store.fact(CONFIRMATION) if fresh else None
+    keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
+    keys += [key for key in (study.base_recipe().key, *front) if key not in keys and not fresh]
+    found = []
+    for key in keys:
+        runs = seen.get(key) or competing.get(key) or fresh.get(key) or []
+        if not runs:
+            continue
+        own = fresh.get(key, [])
+        tested = [record.test_accuracy for record in own if record.test_accuracy is not None]
+        plain = not runs[0].tricks
+        lesser = minimal is not None and set(runs[0].tricks) == smallest and set(minimal.tricks) != set()
+        found.append(
+            Member(
+                record=runs[0].id,
+                role="baseline" if plain else "minimal" if lesser and key not in front else "front",
+                tricks=tuple(sorted(runs[0].tricks)),
+                chance=chances.get(key),
+                seen=_means(study, seen.get(key, [])),
+                fresh=_means(study, own),
+                test=mean_of_runs(tested) if tested else None,
+            )
+        )
+    return tuple(found)
+
+
+def _means(study: Study, runs: Sequence[Record]) -> dict[str, Mean]:
+    found = {}
+    for measure in study.objectives:
+        values = [value for run in runs if (value := value_of(run, measure)) is not None]
+        if values:
+            found[measure] = mean_of_runs(values)
+    return found
+
+
+def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, float]:
+    """How probable it is of each recipe that it is on the front, by its key; none where no recipe ran twice."""
+    names = study.objectives
+    noise = [seed_noise(name, competing.values()) for name in names]
+    if not any(noise):
+        return {}
+    means = {key: mean_of(runs) for key, runs in competing.items()}
+    allowed = {id(record) for record in feasible(list(means.values()), study.constraints)}
+    kept = {
+        key: record
+        for key, record in means.items()
+        if id(record) in allowed and all(getattr(record, name) is not None for name in names)
+    }
+    points = [[float(getattr(record, name)) for name in names] for record in kept.values()]
+    errors = [
+        [share * abs(value) / sqrt(record.runs) for share, value in zip(noise, point, strict=True)]
+        for record, point in zip(kept.values(), points, strict=True)
+    ]
+    shares = membership(points, errors, [MEASURES[name].maximize for name in names])
+    return dict(zip(kept, shares, strict=True))
+
+
+def _gap(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
+    """How much the choice flattered the front's members that were confirmed; None where none was."""
+    confirmed = [each for each in members if each.role == "front" and "accuracy" in each.fresh]
+    lucky = [
+        each.seen["accuracy"].value - each.fresh["accuracy"].value for each in confirmed if "accuracy" in each.seen
+    ]
+    apart = [
+        record.accuracy - record.test_accuracy
+        for record in records
+        if record.phase == "confirm"
+        and record.tricks
+        and record.accuracy is not None
+        and record.test_accuracy is not None
+    ]
+    if not lucky or not apart:
+        return None
+    return Gap(optimism=mean_of_runs(lucky), split=mean_of_runs(apart), recipes=len(lucky))
+
+
+def _shifts(short: Sequence[Verdict], full: Sequence[Verdict]) -> tuple[Shift, ...]:
+    """Each trick's effect on accuracy at both budgets."""
+    at_full = {each.trick: each for each in full if each.measure == "accuracy"}
+    both = {
+        each.trick: (each, at_full[each.trick])
+        for each in short
+        if each.measure == "accuracy" and each.trick in at_full
+    }
+    return tuple(
+        Shift(
+            trick,
+            *pair,
+            says="undecided"
+            if UNDECIDED in (pair[0].says, pair[1].says)
+            else "sign changes"
+            if _sign(pair[0]) * _sign(pair[1]) < 0
+            else "order changes"
+            if any(_swapped(pair, other) for name, other in both.items() if name != trick)
+            else "same",
+        )
+        for trick, pair in both.items()
+    )
+
+
+def _sign(verdict: Verdict) -> int:
+    """Of an effect that is shown."""
+    if verdict.low is None or verdict.high is None or verdict.low <= 0 <= verdict.high:
+        return 0
+    return 1 if verdict.low > 0 else -1
+
+
+def _swapped(pair: tuple[Verdict, Verdict], other: tuple[Verdict, Verdict]) -> bool:
+    """Whether two tricks stand in one order at the short budget and in the other at the full one, beyond doubt."""
+    orders = []
+    for mine, theirs in zip(pair, other, strict=True):
+        if None in (mine.low_alone, mine.high_alone, theirs.low_alone, theirs.high_alone):
+            return False
+        above = mine.low_alone > theirs.high_alone  # type: ignore[operator]
+        below = mine.high_alone < theirs.low_alone  # type: ignore[operator]
+        orders.append(above - below)
+    return orders[0] * orders[1] < 0
+
+
+def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdict]) -> list[str]:
+    found = _failures("screen", records)
+    if not mains:
+        found.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
+    accuracy = [each for each in mains if each.measure == "accuracy"]
+    if accuracy and all(each.says == UNDECIDED for each in accuracy):
+        most = max((each.more for each in accuracy if each.more), default=0)
+        found.append(
+            f"No trick could be decided on accuracy with {accuracy[0].n} runs"
+            + (f": some {most} more are needed (screen.runs), or a wider margin (verdicts.margins)." if most else ".")
+        )
+    return found
+
+
+def _failures(phase: str, records: Sequence[Record]) -> list[str]:
+    runs = [record for record in records if record.phase == phase]
+    failed = [record for record in runs if not record.finished]
+    if not failed:
+        return []
+    reasons = list(dict.fromkeys(f"{record.status}: {record.reason}" for record in failed))
+    more = f" (and {len(reasons) - 1} other reasons)" if len(reasons) > 1 else ""
+    return [f"{len(failed)} of {len(runs)} runs of the {phase} phase gave no result: {reasons[0][:200]}{more}."]
+
+
+def _confounders(ablation: Ablation, records: Sequence[Record], registry: Registry) -> list[str]:
+    """What else changed when a trick was put on or taken out."""
+    target: Target = ablation.target
+    found: dict[str, None] = {}
+    for name in target.tricks:
+        for with_it, without in (
+            (ablation.alone[name], {}),
+            (target.tricks, ablation.without[name]),
+        ):
+            arms = [ablation.runs(tricks, records) for tricks in (with_it, without)]
+            if all(arms):
+                on, off = (arm[0].effective for arm in arms)
+                found |= dict.fromkeys(confounders(on, off, hooks(registry[name]), name))
+                break  # one of the two says it
+    return list(found)

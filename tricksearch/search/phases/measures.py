@@ -1,0 +1,74 @@
+"""Which measures verdicts are given on, and their values as the analysis wants them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from tricksearch.search.study import Study
+from tricksearch.trial.record import MEASURES, Record
+from tricksearch.verdicts.decide import decide
+from tricksearch.verdicts.effects import contrast
+from tricksearch.verdicts.scale import on_scale
+from tricksearch.verdicts.sequential import Looks
+from tricksearch.verdicts.verdict import Estimate, Unknown, Verdict
+
+COST = "train_seconds"
+
+
+def measures_of(study: Study) -> tuple[str, ...]:
+    """The study's objectives, and the time that training takes."""
+    return study.objectives if COST in study.objectives else (*study.objectives, COST)
+
+
+def relative(measure: str) -> bool:
+    """Whether effects on it are told in percent of its value, rather than in points."""
+    return MEASURES[measure].unit != "%"
+
+
+def value_of(record: Record, measure: str) -> float | None:
+    """A finished record's measure; None where it was not taken, or where a logarithm of it is wanted and is none."""
+    value = getattr(record, measure) if record.finished else None
+    if value is None or not math.isfinite(value) or (relative(measure) and value <= 0):
+        return None
+    return float(value)
+
+
+def verdicts_on(
+    study: Study,
+    measure: str,
+    estimates: Sequence[Estimate | Unknown],
+    comparison: str,
+    looks: Looks | None = None,
+) -> list[Verdict]:
+    """The verdicts that the study's margins and its confidence give on these effects."""
+    return decide(
+        estimates,
+        measure=measure,
+        relative=relative(measure),
+        maximize=MEASURES[measure].maximize,
+        margin=study.verdicts.margin(measure),
+        confidence=study.verdicts.confidence,
+        power=study.verdicts.power,
+        comparison=comparison,
+        looks=looks,
+    )
+
+
+def compared(name: str, with_it: Sequence[Record], without: Sequence[Record], measure: str) -> Estimate | Unknown:
+    """The difference between two arms, their variances allowed to differ."""
+    return contrasted(name, [(1, with_it), (-1, without)], measure)
+
+
+def contrasted(name: str, arms: Sequence[tuple[float, Sequence[Record]]], measure: str) -> Estimate | Unknown:
+    """A weighted sum of the means of arms, their variances allowed to differ."""
+    return contrast(
+        name,
+        [
+            (
+                weight,
+                on_scale([value for each in arm if (value := value_of(each, measure)) is not None], relative(measure)),
+            )
+            for weight, arm in arms
+        ],
+    )

@@ -1,0 +1,144 @@
+"""The screen: a designed experiment over the tricks that are searched, each at its recommended values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass
+
+from tricksearch.contract import InputError
+from tricksearch.search.phases.measures import measures_of, relative, value_of, verdicts_on
+from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
+from tricksearch.search.space import Space
+from tricksearch.search.study import Study
+from tricksearch.trial.record import Record
+from tricksearch.verdicts.designs import Design, choose
+from tricksearch.verdicts.effects import main_effects, pair_effects
+from tricksearch.verdicts.scale import on_scale
+from tricksearch.verdicts.sequential import Looks
+from tricksearch.verdicts.verdict import UNDECIDED, Verdict
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A run of the design: the searched tricks that are on, and how it was asked for."""
+
+    tricks: tuple[str, ...]
+    wanted: Wanted
+
+
+class Screen:
+    """The design of a study's screen, and its verdicts from the records of it.
+
+    Raises InputError where the study allows too few runs for any design.
+    """
+
+    def __init__(self, study: Study, space: Space) -> None:
+        self._study, self._space = study, space
+        self.factors = space.factors()
+        try:
+            self.design: Design = choose(self.factors, study.screen.runs, study.screen.design)
+        except ValueError as error:
+            raise InputError(
+                f"the screen cannot be laid out: {error}",
+                place="screen.runs" if study.screen.design == "auto" else "screen.design",
+                remedy="allow more runs, search fewer tricks, or take 'screen' out of 'phases'",
+            ) from None
+
+    def plan(self, records: Sequence[Record]) -> list[Wanted]:
+        """The baseline, the short screen where one is asked for, then block after block until all is decided."""
+        wanted = [Wanted("baseline", self._study.base_recipe(), self._study.search.seed)]
+        if self._study.screen.short_epochs is not None:
+            wanted += [cell.wanted for cell in self.short()]
+        for block in self._blocks(records):
+            wanted += [cell.wanted for cell in block]
+        return wanted
+
+    def short(self) -> list[Cell]:
+        """The runs at the short budget: the whole design once, whatever is decided."""
+        return [cell for number in range(len(self.design.sizes)) for cell in self._cells(number, None, short=True)]
+
+    def verdicts(self, records: Sequence[Record]) -> tuple[list[Verdict], list[Verdict]]:
+        """On each trick, and on each pair where the design carries them, from all blocks that were completed.
+
+        Where no block has been completed there are none.
+        """
+        whole = [block for block in self._blocks(records) if not self._missing(block, records)]
+        cells = [cell for block in whole for cell in block]
+        runs = self.found(cells, records)
+        looks = self._looks(len(whole))
+        pairs = self._decided(runs, "interaction", None) if self.design.pairs else []
+        return (self._decided(runs, "screen", looks) if whole else []), (pairs if whole else [])
+
+    def short_verdicts(self, records: Sequence[Record]) -> list[Verdict]:
+        """On each trick at the short budget; none before all of its runs are there."""
+        cells = self.short() if self._study.screen.short_epochs is not None else []
+        if not cells or self._missing(cells, records):
+            return []
+        return self._decided(self.found(cells, records), "fidelity", None)
+
+    def found(self, cells: Sequence[Cell], records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
+        """The cells whose runs finished, with their records."""
+        known = {mark_of(record): record for record in records if record.finished}
+        return [(cell.tricks, known[cell.wanted.mark]) for cell in cells if cell.wanted.mark in known]
+
+    def _blocks(self, records: Sequence[Record]) -> Iterable[list[Cell]]:
+        """The blocks so far, the last of which may be incomplete."""
+        undecided: Collection[str] | None = None
+        done: list[Cell] = []
+        for number in range(len(self.design.sizes)):
+            block = self._cells(number, undecided)
+            yield block
+            if self._missing(block, records):
+                return
+            done += block
+            if self._study.screen.sequential and number + 1 < len(self.design.sizes):
+                verdicts = self._decided(self.found(done, records), "screen", self._looks(number + 1))
+                undecided = {
+                    each.trick for each in verdicts if each.says == UNDECIDED and each.measure in self._study.objectives
+                }
+                if not undecided:
+                    return
+
+    def _cells(self, number: int, undecided: Collection[str] | None, short: bool = False) -> list[Cell]:
+        study, phase = self._study, "fidelity" if short else "screen"
+        base = study.base_recipe()
+        if short:
+            base = base.model_copy(
+                update={"train": base.train.model_copy(update={"epochs": study.screen.short_epochs})}
+            )
+        cells = []
+        rows = self.design.block(number, fresh_seed(study.search.seed, phase, "design"), undecided)
+        for place, tricks in enumerate(rows):
+            recipe = base.model_copy(update={"tricks": self._space.recommended(tricks)})
+            seed = fresh_seed(study.search.seed, phase, self.factors, number, place)
+            cells.append(Cell(tuple(tricks), Wanted(phase, recipe, seed)))
+        return cells
+
+    def _looks(self, blocks: int) -> Looks | None:
+        """How far the screen has come when so many blocks are there; None where it looks once, at its end."""
+        if not self._study.screen.sequential or len(self.design.sizes) == 1 or not blocks:
+            return None
+        total = sum(self.design.sizes)
+        return Looks(tuple(sum(self.design.sizes[: number + 1]) / total for number in range(blocks)))
+
+    @staticmethod
+    def _missing(cells: Sequence[Cell], records: Sequence[Record]) -> bool:
+        known = {mark_of(record) for record in records}
+        return any(cell.wanted.mark not in known for cell in cells)
+
+    def _decided(
+        self, runs: Sequence[tuple[tuple[str, ...], Record]], comparison: str, looks: Looks | None
+    ) -> list[Verdict]:
+        found: list[Verdict] = []
+        for measure in measures_of(self._study):
+            known = [(tricks, value) for tricks, record in runs if (value := value_of(record, measure)) is not None]
+            values = on_scale([value for _, value in known], relative(measure))
+            fit = pair_effects if comparison == "interaction" else main_effects
+            estimates = fit([tricks for tricks, _ in known], values, self.factors)
+            found += verdicts_on(self._study, measure, estimates, comparison, looks)
+        return found
+
+
+def screen_plan(study: Study, space: Space) -> Callable[[Sequence[Record]], list[Wanted]]:
+    """What a screen wants to run. Raises InputError where the study allows too few runs."""
+    return Screen(study, space).plan

@@ -1,0 +1,35 @@
+"""What the phases leave beside the store: verdicts.csv and minimal.yaml."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tricksearch.search.outputs import replace_file
+from tricksearch.search.phases.findings import findings_of, minimal_tricks
+from tricksearch.search.store import Store
+from tricksearch.search.study import Study
+from tricksearch.verdicts.findings import Findings
+from tricksearch.verdicts.table import FILE, every_verdict, write_csv
+
+MINIMAL = "minimal.yaml"
+
+
+def write_verdicts(folder: Path, study: Study, store: Store) -> Findings:
+    """Write the verdicts and the minimal recipe, each in one step; what no longer holds is taken away."""
+    findings = findings_of(study, store)
+    if every_verdict(findings):
+        write_csv(findings, folder / FILE)
+    else:
+        (folder / FILE).unlink(missing_ok=True)
+    tricks = minimal_tricks(study, store)
+    if tricks is None or findings.minimal is None:
+        (folder / MINIMAL).unlink(missing_ok=True)
+        return findings
+    spared = ", ".join(findings.minimal.dropped)
+    heading = (
+        f"The recipe of '{study.name}' around {findings.minimal.around} without {spared}, whose effect is not shown.\n"
+        "It was run and is as good within the study's margins. Run it with: tricksearch trial minimal.yaml"
+    )
+    text = study.recipe(tricks).to_yaml(heading)
+    replace_file(folder / MINIMAL, lambda path: path.write_text(text, encoding="utf-8"))
+    return findings

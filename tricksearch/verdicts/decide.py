@@ -1,0 +1,279 @@
+"""Verdicts from estimates: helps, hurts, equivalent or undecided, at one error rate over all tricks and all of these.
+
+Each trick is tested for a difference (its effect is not 0) and for equivalence (two one-sided tests, Schuirmann 1987:
+the effect is smaller than the margin, either way). The null hypotheses of both cannot hold together, as an effect of 0
+is smaller than the margin. A wrong verdict is any that says helps or hurts of a trick that does nothing, or equivalent
+of one whose effect is as large as the margin; `confidence` bounds the chance of one or more wrong verdicts of either
+kind. Holm's (1979) test of the differences beside another of the equivalences would not: at the worst it errs twice
+as often. So both are one step-down test: Holm's, with weights and with Shaffer's (1986) count of how many hypotheses
+can still be true together; its validity, under any dependence, is the sequential rejection principle of Goeman & Solari
+(2010). A test for equivalence weighs a fifth of one for a difference: it gets a fifth of the level, and takes a little
+from the differences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tricksearch.verdicts.scale import margin_on_scale, shown
+from tricksearch.verdicts.sequential import Looks
+from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Says, Unknown, Verdict
+
+Floats = NDArray[np.float64]
+
+WEIGHT = 0.2  # of a test for equivalence, that of a test for a difference being 1
+FAR = 30.0  # standard errors
+MOST = 10_000_000  # runs; who needs more will not run them
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What the step-down test says of each trick, each of shape (tricks,)."""
+
+    differs: NDArray[np.bool_]
+    equivalent: NDArray[np.bool_]
+    adjusted: Floats  # p-value of no difference, adjusted over everything that is tested
+    level: Floats  # at which the trick's difference was tested: its interval's
+
+
+def decide(
+    estimates: Sequence[Estimate | Unknown],
+    *,
+    measure: str,
+    relative: bool,
+    maximize: bool,
+    margin: float,
+    confidence: float = 0.95,
+    power: float = 0.8,
+    comparison: str,
+    looks: Looks | None = None,
+) -> list[Verdict]:
+    """A verdict for each estimate, in their order. What cannot be estimated is undecided, and does not count as tested.
+
+    `relative`: the estimates are logarithms, and effects, bounds and margin in percent; else all are in the measure's
+    unit. `looks`: this look and those before it, if the runs may be stopped by what they show. An effect that is shown
+    and smaller than the margin is equivalent. The adjusted interval has the level at which the trick's difference was
+    tested: it excludes 0 exactly where a difference is shown. All those of undecided tricks hold together with the
+    confidence; those of decided ones hold singly (Guilbaud 2008).
+    Raises ValueError for a margin of 0 or less, or where confidence or power are not between 0 and 1.
+    """
+    known = [each for each in estimates if isinstance(each, Estimate)]
+    limit = margin_on_scale(margin, relative)
+    _between("confidence", confidence)
+    _between("power", power)
+    verdicts: dict[int, Verdict] = {}
+    if known:
+        effects, errors, freedoms = (
+            np.array([getattr(e, key) for e in known]) for key in ("effect", "error", "freedom")
+        )
+        looks = looks or Looks()
+        tested = _test(effects, errors, freedoms, limit, 1 - confidence, looks)
+        adjusted = errors * _t(freedoms, looks.nominal(tested.level))
+        alone = errors * _t(freedoms, 1 - confidence)
+        p = _p(effects / errors, freedoms)
+        runs = np.array([each.on + each.off for each in known])
+        design_level = (1 - confidence) / len(known)
+        powers = _power(limit / errors, freedoms, design_level)
+        missing = _missing(limit / errors, freedoms, runs, design_level, power)
+        for at, each in enumerate(known):
+            says = _says(bool(tested.differs[at]), bool(tested.equivalent[at]), (each.effect > 0) == maximize)
+            bounds = (each.effect + side * half[at] for half in (adjusted, alone) for side in (-1, 1))
+            low, high, low_alone, high_alone = (shown(float(bound), relative) for bound in bounds)
+            verdicts[id(each)] = Verdict(
+                trick=each.name,
+                measure=measure,
+                comparison=comparison,
+                says=says,
+                effect=shown(each.effect, relative),
+                low=low,
+                high=high,
+                low_alone=low_alone,
+                high_alone=high_alone,
+                p=float(p[at]),
+                p_adjusted=float(tested.adjusted[at]),
+                n=int(runs[at]),
+                power=float(powers[at]),
+                more=int(missing[at]) if says == UNDECIDED else None,
+                margin=margin,
+            )
+    return [
+        verdicts[id(each)] if isinstance(each, Estimate) else _unknown(each, measure, comparison, margin)
+        for each in estimates
+    ]
+
+
+def planned_power(n: int, sd: float, effect: float, tricks: int, confidence: float = 0.95) -> float:
+    """The chance to show an effect in n runs of an orthogonal two-level design, at the level of Holm's first step.
+
+    sd: of runs; effect: in the same unit. The noncentral t distribution, 0 where no degree of freedom is left.
+    Raises ValueError where a number makes no sense.
+
+    >>> round(planned_power(56, sd=0.235, effect=0.2, tricks=10), 2)
+    0.59
+    """
+    _sensible(sd, effect, tricks, confidence)
+    return _orthogonal(sd, effect, tricks, confidence)(n)
+
+
+def runs_needed(sd: float, effect: float, tricks: int, confidence: float = 0.95, power: float = 0.8) -> int:
+    """The fewest runs of an orthogonal two-level design that show an effect with this power: see planned_power."""
+    _sensible(sd, effect, tricks, confidence)
+    _between("power", power)
+    return _fewest(_orthogonal(sd, effect, tricks, confidence), tricks + 2, power)
+
+
+def one_at_a_time(sd: float, effect: float, tricks: int, confidence: float = 0.95, power: float = 0.8) -> int:
+    """The fewest runs that show an effect with this power, if each trick is compared with one common baseline.
+
+    All tricks + 1 arms have the same number of runs, and share one variance; the level is that of planned_power.
+    """
+    _sensible(sd, effect, tricks, confidence)
+    _between("power", power)
+
+    def reached(each: int) -> float:
+        strength = np.array(effect / (sd * np.sqrt(2 / each)))
+        return float(_power(strength, np.array((tricks + 1.0) * (each - 1)), (1 - confidence) / tricks))
+
+    return (tricks + 1) * _fewest(reached, 2, power)
+
+
+def _test(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate: float, looks: Looks) -> Tested:
+    """The step-down test, hypothesis after hypothesis, the one that is refuted at the smallest error rate first."""
+    from scipy import special
+
+    count = len(effects)
+    inside = (limit - abs(effects)) / errors  # the nearer limit's test has the larger p-value of the two
+    p = np.array(
+        [
+            looks.level(_p(effects / errors, freedoms)),
+            # A one-sided test spends what each side of a two-sided one of twice the level does.
+            looks.level(np.minimum(1.0, 2 * special.stdtr(freedoms, -inside))) / 2,
+        ]
+    )
+    opened, needed, levels = np.ones((2, count), dtype=bool), np.zeros((2, count)), np.zeros(count)
+    least = 0.0
+    for _ in range(2 * count):
+        # Of each trick one hypothesis at most is true: the worst is that it is the heavier one that is still open.
+        worst = np.where(opened[0], 1.0, np.where(opened[1], WEIGHT, 0.0))
+        total = worst.sum()
+        rates = np.where(opened, p * np.array([np.full(count, total), (total - worst + WEIGHT) / WEIGHT]), np.inf)
+        kind, at = np.unravel_index(int(rates.argmin()), rates.shape)
+        least = max(least, float(rates[kind, at]))
+        if least > rate and not levels.all():
+            levels[levels == 0] = rate / total
+        if kind == 0 and not levels[at]:
+            levels[at] = rate / total
+        needed[kind, at] = least
+        opened[kind, at] = False
+    return Tested(needed[0] <= rate, needed[1] <= rate, np.minimum(1.0, needed[0]), levels)
+
+
+def _says(differs: bool, equivalent: bool, better: bool) -> Says:
+    if equivalent:
+        return "equivalent"
+    if differs:
+        return "helps" if better else "hurts"
+    return "undecided"
+
+
+def _unknown(each: Unknown, measure: str, comparison: str, margin: float) -> Verdict:
+    return Verdict(
+        trick=each.name,
+        measure=measure,
+        comparison=comparison,
+        says="undecided",
+        effect=None,
+        low=None,
+        high=None,
+        low_alone=None,
+        high_alone=None,
+        p=None,
+        p_adjusted=None,
+        n=0,
+        power=None,
+        more=None,
+        margin=margin,
+        why=each.why,
+    )
+
+
+def _p(t: Floats, freedoms: Floats) -> Floats:
+    """Two-sided p-values."""
+    from scipy import special
+
+    return np.asarray(2 * special.stdtr(freedoms, -abs(t)))
+
+
+def _t(freedoms: Any, level: Any) -> Any:
+    """The two-sided critical value of Student's t."""
+    from scipy import special
+
+    return -special.stdtrit(freedoms, np.minimum(level, 1.0) / 2)
+
+
+def _power(strength: Floats, freedoms: Floats, level: float) -> Floats:
+    """The chance that a two-sided t test of this level shows an effect of so many standard errors, on its own side."""
+    from scipy import special
+
+    missed = special.nctdtr(freedoms, strength, _t(freedoms, level))
+    # Far out, where nothing is missed, the distribution's series gives up.
+    return np.asarray(1 - np.where(np.isnan(missed) & (strength > FAR), 0.0, missed))
+
+
+def _missing(strength: Floats, freedoms: Floats, runs: Any, level: float, power: float) -> Any:
+    """How many more runs each effect needs for the power, if they come in the same shares as those that there are."""
+
+    def enough(more: Any) -> Any:
+        return _power(strength * np.sqrt((runs + more) / runs), freedoms + more, level) >= power
+
+    low, high = np.full(len(runs), -1), np.ones(len(runs), dtype=int)
+    while not enough(high).all() and high.max() < MOST:
+        high *= 2
+    high = np.where(enough(0), 0, high)
+    while (high - low > 1).any():
+        middle = (low + high) // 2
+        fits = enough(np.maximum(middle, 0))
+        low, high = np.where(fits, low, middle), np.where(fits, np.maximum(middle, 0), high)
+        low = np.where(high == 0, -1, low)
+    return high
+
+
+def _orthogonal(sd: float, effect: float, tricks: int, confidence: float) -> Callable[[int], float]:
+    def reached(n: int) -> float:
+        if n < tricks + 2:
+            return 0.0
+        strength = np.array(effect / (2 * sd / np.sqrt(n)))
+        return float(_power(strength, np.array(n - tricks - 1.0), (1 - confidence) / tricks))
+
+    return reached
+
+
+def _fewest(reached: Callable[[int], float], least: int, power: float) -> int:
+    high = least
+    while reached(high) < power:
+        if high > MOST:
+            raise ValueError(f"more than {MOST} runs are needed: look for a larger effect, or make runs less noisy")
+        high *= 2
+    low = least - 1 if high == least else high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if reached(middle) >= power else (middle, high)
+    return high
+
+
+def _sensible(sd: float, effect: float, tricks: int, confidence: float) -> None:
+    if not sd > 0 or not effect > 0 or tricks < 1:
+        raise ValueError(
+            f"a plan needs noise and effect above 0 and a trick, got sd {sd}, effect {effect}, {tricks} tricks"
+        )
+    _between("confidence", confidence)
+
+
+def _between(name: str, value: float) -> None:
+    if not 0 < value < 1:
+        raise ValueError(f"the {name} must be between 0 and 1, got {value}")

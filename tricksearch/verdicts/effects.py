@@ -1,0 +1,181 @@
+"""Effects of tricks, estimated from runs: of all tricks of a design at once, of pairs, or of one arm against another.
+
+Values are on the scale of the analysis (see Estimate and scale.py). Unequal variances are allowed for throughout.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tricksearch.verdicts.designs import Factors
+from tricksearch.verdicts.verdict import Estimate, Unknown
+
+Floats = NDArray[np.float64]
+
+TINY = 1e-9  # of what is 1 or of ordinary size: no more than rounding
+
+
+def main_effects(
+    runs: Sequence[Collection[str]], values: Sequence[float], factors: Factors
+) -> list[Estimate | Unknown]:
+    """Each trick against its factor's off, averaged over all other tricks; in the order of the factors.
+
+    `runs` are the tricks that were on in each run that has a value. Least squares on main effects. Errors are the
+    HC2 of MacKinnon & White (1985) with the degrees of freedom of Bell & McCaffrey (2002), as Imbens & Kolesar (2016)
+    recommend: they hold for unequal variances and for runs that are missing. Pairs that act on each other, and that
+    the model leaves out, count as noise. Raises ValueError where runs and values differ in number, or one is not
+    finite.
+    """
+    runs, data = _checked(runs, values)
+    on = {trick: np.array([trick in run for run in runs], dtype=float) for factor in factors for trick in factor}
+    off = {trick: int(len(data) - sum(on[rival].sum() for rival in factor)) for factor in factors for trick in factor}
+    found: dict[str, Estimate | Unknown] = {}
+    for trick, column in on.items():
+        if not column.any():
+            found[trick] = Unknown(trick, f"no run with {trick} has a result: see why they failed, or run some")
+        elif not off[trick]:
+            found[trick] = Unknown(
+                trick, f"no run without {trick} and its rivals has a result: run some to compare with"
+            )
+    kept = [trick for trick in on if trick not in found]
+    found |= _fit(kept, np.column_stack([on[trick] for trick in kept]) if kept else np.empty((len(data), 0)), data, off)
+    return [found[trick] for trick in on]
+
+
+def pair_effects(
+    runs: Sequence[Collection[str]], values: Sequence[float], factors: Factors
+) -> list[Estimate | Unknown]:
+    """How much more, or less, each pair of tricks does together than the sum of both: named "a + b".
+
+    It is the effect of a with b on, minus that with b off; above 0 is synergy where more is better. From a model
+    of main effects and of all pairs of different factors, errors as in `main_effects`, which see for `runs` and for
+    what it raises.
+    """
+    runs, data = _checked(runs, values)
+    on = {trick: np.array([trick in run for run in runs], dtype=float) for factor in factors for trick in factor}
+    pairs = {
+        f"{one} + {two}": on[one] * on[two]
+        for first, second in combinations(factors, 2)
+        for one in first
+        for two in second
+    }
+    off = {name: int(len(data) - column.sum()) for name, column in pairs.items()}
+    columns = on | pairs
+    present = [name for name, column in columns.items() if column.any()]
+    matrix = np.column_stack([columns[name] for name in present]) if present else np.empty((len(data), 0))
+    found = _fit(present, matrix, data, off | dict.fromkeys(on, 0))
+    return [
+        found[name] if name in found else Unknown(name, f"no run with both {name.replace(' + ', ' and ')} has a result")
+        for name in pairs
+    ]
+
+
+def welch(name: str, on: Sequence[float], off: Sequence[float]) -> Estimate | Unknown:
+    """The mean of one arm's runs minus that of another's: a contrast of two arms."""
+    return contrast(name, [(1.0, on), (-1.0, off)])
+
+
+def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | Unknown:
+    """A weighted sum of the means of arms, whose variances may differ: Welch 1947, Satterthwaite 1946.
+
+    `arms` are (weight, values of its runs). The arms with a weight above 0 count as `on`. Raises ValueError where a
+    value is not finite.
+    """
+    given = [(weight, _finite(values)) for weight, values in arms]
+    fewest = min(len(values) for _, values in given)
+    if fewest < 2:
+        count = "one run" if fewest else "no run"
+        return Unknown(
+            name, f"{count} of an arm of {name} has a result, which does not show how much runs differ: run at least 2"
+        )
+    shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in given])
+    effect = float(sum(weight * values.mean() for weight, values in given))
+    size = max(abs(values).max() for _, values in given)
+    error = float(np.sqrt(shares.sum()))
+    if error <= TINY * size:
+        if abs(effect) <= TINY * size:
+            return Unknown(name, f"all runs with {name} and without gave one value: this measure does not vary here")
+        return Unknown(
+            name,
+            f"no run with {name} differs from the others with it, nor one without it: there is no noise to compare the "
+            "difference with; vary the seed",
+        )
+    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in given]).sum())
+    on, off = (sum(len(values) for weight, values in given if (weight > 0) == side) for side in (True, False))
+    return Estimate(name, effect, error, freedom, on, off)
+
+
+def _fit(names: list[str], on: Floats, data: Floats, off: dict[str, int]) -> dict[str, Estimate | Unknown]:
+    """Estimates of the columns `on`, shape (n, names), 1 where a trick or a pair is on."""
+    found: dict[str, Estimate | Unknown] = {}
+    n = len(data)
+    if not names:
+        return found
+    if n and np.ptp(data) <= TINY * TINY * abs(data).max():
+        why = f"all {n} runs gave the same value: this measure does not vary here"
+        return {name: Unknown(name, why) for name in names}
+    left, singular, right = np.linalg.svd(np.column_stack((np.ones(n), on)), full_matrices=n <= len(names))
+    rank = int((singular > TINY * singular[0]).sum())
+    if n <= rank:
+        why = f"{n} runs cannot tell {len(names)} effects from noise: at least {len(names) + 2} are needed"
+        return {name: Unknown(name, why) for name in names}
+    left, null = left[:, :rank], right[rank:]
+    solve = (right[:rank].T / singular[:rank]) @ left.T  # (1 + names, n)
+    residual_maker = np.eye(n) - left @ left.T
+    spare = residual_maker.diagonal().copy()  # 1 - leverage
+    alone = spare < TINY  # a run that the fit goes through exactly says nothing of the noise
+    spare[alone] = 1.0
+    residuals = residual_maker @ data
+    squares = solve**2
+    variances = squares @ (residuals**2 / spare)
+    mixed = residual_maker**2 / np.outer(spare, spare)
+    freedoms = squares[:, ~alone].sum(axis=1) ** 2 / np.maximum(((squares @ mixed) * squares).sum(axis=1), 1e-300)
+    coefficients = solve @ data
+    noise = TINY * np.sqrt(squares.sum(axis=1)) * np.std(data)
+    for at, name in enumerate(names, 1):
+        aliases = [names[other - 1] for other in _tied(null, at) if other > 0]
+        if aliases or _tied(null, at):
+            why = f"{name} cannot be told from {_list(aliases) or 'all runs'}: these were never varied apart; run more"
+            found[name] = Unknown(name, f"{why} runs, where they are")
+        elif (squares[at, alone] > TINY * squares[at].max()).any():
+            why = f"the effect of {name} hangs on a single run, which does not show how much runs differ: run more"
+            found[name] = Unknown(name, why)
+        elif np.sqrt(variances[at]) <= noise[at]:
+            why = f"no noise is left around the effect of {name}, so none can be compared with it: vary the seed"
+            found[name] = Unknown(name, why)
+        else:
+            count = int(on[:, at - 1].sum())
+            error, freedom = float(np.sqrt(variances[at])), float(freedoms[at])
+            found[name] = Estimate(name, float(coefficients[at]), error, freedom, count, off[name])
+    return found
+
+
+def _tied(null: Floats, at: int) -> list[int]:
+    """The columns that can stand in for column `at`, itself left out; none where it is estimable."""
+    if not len(null) or abs(null[:, at]).max() < TINY:
+        return []
+    shared = abs(null.T @ null[:, at])  # the projection onto the null space
+    return [int(other) for other in np.flatnonzero(shared > 1e-6) if other != at]
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1] if names else ""
+
+
+def _checked(runs: Sequence[Collection[str]], values: Sequence[float]) -> tuple[list[frozenset[str]], Floats]:
+    data = _finite(values)
+    if len(runs) != len(data):
+        raise ValueError(f"each run needs a value: got {len(runs)} runs and {len(data)} values")
+    return [frozenset(run) for run in runs], data
+
+
+def _finite(values: Any) -> Floats:
+    data = np.asarray(values, dtype=np.float64)
+    if not np.isfinite(data).all():
+        raise ValueError("a value is not finite: leave out what was not measured")
+    return data

@@ -1,0 +1,74 @@
+"""Verdicts as rows: verdicts.csv, and what other tables are made from."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+from typing import Any
+
+from tricksearch.verdicts.findings import Findings
+from tricksearch.verdicts.verdict import Verdict
+from tricksearch.verdicts.words import COMPARISONS, unit
+
+FILE = "verdicts.csv"
+COLUMNS = (
+    *("comparison", "trick", "measure", "verdict", "effect", "low", "high", "unit", "n", "margin"),
+    *("low_alone", "high_alone", "p", "p_adjusted", "power", "more", "simulated", "why"),
+)
+
+
+def every_verdict(findings: Findings) -> list[Verdict]:
+    """The verdicts with those of the minimal recipe and of the short budget, each once, by comparison."""
+    own = [*findings.verdicts, *(findings.minimal.verdicts if findings.minimal else ())]
+    own += [shift.short for shift in findings.shifts]
+    known = list(COMPARISONS)
+    place = {each: known.index(each.comparison) if each.comparison in known else len(known) for each in own}
+    return sorted(place, key=place.__getitem__)
+
+
+def rows(findings: Findings) -> list[dict[str, Any]]:
+    """One row for each verdict, with the keys of COLUMNS in their order; None where there is no number to give.
+
+    Effects, bounds and margins are in `unit`: points for percentages, else percent of the value. `low` and `high` are
+    adjusted over the tricks of the comparison (Holm 1979), `low_alone` and `high_alone` are not.
+    """
+    return [
+        {
+            "comparison": each.comparison,
+            "trick": each.trick,
+            "measure": each.measure,
+            "verdict": each.says,
+            "effect": each.effect,
+            "low": each.low,
+            "high": each.high,
+            "unit": unit(each.measure),
+            "n": each.n,
+            "margin": each.margin,
+            "low_alone": each.low_alone,
+            "high_alone": each.high_alone,
+            "p": each.p,
+            "p_adjusted": each.p_adjusted,
+            "power": each.power,
+            "more": each.more,
+            "simulated": findings.simulated,
+            "why": each.why,
+        }
+        for each in every_verdict(findings)
+    ]
+
+
+def write_csv(findings: Findings, path: Path) -> None:
+    """Write the rows to `path`, replacing an older file in one step; an empty field stands for None.
+
+    Raises OSError where the file cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.DictWriter(file, COLUMNS)
+            writer.writeheader()
+            writer.writerows(rows(findings))
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

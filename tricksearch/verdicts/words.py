@@ -1,0 +1,76 @@
+"""The words, units and digits of verdicts, for whoever shows them. Measures are known here by their names alone."""
+
+from __future__ import annotations
+
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, Verdict
+
+# What the effects of a comparison compare, in the order in which they are told.
+COMPARISONS = {
+    "screen": ("Screen", "with the trick against without it, over all settings of the other tricks"),
+    "leave_one_out": ("Leave-one-out", "the whole recipe against the recipe without the trick"),
+    "add_one_in": ("Add-one-in", "the baseline with the trick against the plain baseline"),
+    "ladder": ("Ladder", "each step against the one below it, from the baseline to the recipe"),
+    "interaction": ("Interactions", "both tricks together against the sum of each alone"),
+    "minimal": ("Minimal recipe", "the minimal recipe against the whole one"),
+    "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
+}
+POINTS = frozenset({"accuracy", "f1"})  # percentages: their effects are in points, all others' in percent of the value
+NOUNS = {
+    "accuracy": "accuracy",
+    "f1": "macro F1",
+    "latency_ms": "latency",
+    "latency_p95_ms": "p95 latency",
+    "latency_p99_ms": "p99 latency",
+    "throughput": "throughput",
+    "memory_bytes": "memory",
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "file_bytes": "file size",
+    "train_seconds": "training time",
+}
+
+
+def unit(measure: str) -> str:
+    """The unit of an effect on this measure: "points" or "%"."""
+    return "points" if measure in POINTS else "%"
+
+
+def noun(measure: str) -> str:
+    """How a measure is called in a sentence."""
+    return NOUNS.get(measure, measure)
+
+
+def plain(value: float, measure: str) -> str:
+    """A bound or a margin without its unit, with the digits of its measure.
+
+    >>> plain(-0.004, "accuracy"), plain(4.96, "latency_ms")
+    ('0.00', '5.0')
+    """
+    return f"{value:z.{2 if measure in POINTS else 1}f}"
+
+
+def amount(value: float, measure: str) -> str:
+    """A signed effect with its unit.
+
+    >>> amount(0.42, "accuracy"), amount(-27.04, "latency_ms")
+    ('+0.42 points', '-27.0 %')
+    """
+    return f"{value:+z.{2 if measure in POINTS else 1}f} {unit(measure)}"
+
+
+def interval(low: float | None, high: float | None, measure: str) -> str:
+    """The bounds in brackets; empty where there is no interval.
+
+    >>> interval(0.18, 0.66, "accuracy"), interval(None, None, "accuracy")
+    ('[0.18, 0.66]', '')
+    """
+    if low is None or high is None:
+        return ""
+    return f"[{plain(low, measure)}, {plain(high, measure)}]"
+
+
+def word(verdict: Verdict) -> str:
+    """The verdict in a word; a pair does not help or hurt, it is more or less than its sum."""
+    if verdict.comparison != "interaction":
+        return verdict.says
+    return {HELPS: "synergy", HURTS: "redundancy", EQUIVALENT: "adds up"}.get(verdict.says, verdict.says)
