@@ -74,10 +74,12 @@ def main(arguments: list[str]) -> list[Row]:
     with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
         cache = asked.cache or Path(scratch)
         records = run_trial(recipes[0], 0, cache=cache, variants=recipes[1:], note=lambda stage: None)
+    if len(records) < len(arms):  # nothing is made of a training that fails, and a shorter table would not say so
+        raise RuntimeError(f"{len(records)} of {len(arms)} arms were recorded; the first {_text(records[0])}")
     rows = [
         Row(f"{next(iter(runtime), 'ONNX Runtime (default)')}, {precision}", _text(record), _text(records[0]), "", "",
             f"{IMAGES} images, {record.latency_runs or 0} calls")
-        for (runtime, precision), record in zip(arms, records, strict=False)
+        for (runtime, precision), record in zip(arms, records, strict=True)
     ]  # fmt: skip
     print_rows(f"ResNet-18, {asked.images} images, {asked.epochs} epochs; the peer is fp32 in ONNX Runtime", rows)
     return rows

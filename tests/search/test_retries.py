@@ -2,6 +2,7 @@
 
 import tempfile
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tricksearch.search.retries import RETRIES
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study, load_study
 from tricksearch.trial.record import Record
+from tricksearch.trial.rungs import Progress
 
 TRIALS = 6
 
@@ -145,3 +147,40 @@ def test_whatever_happens_each_trial_is_stored_once_and_tried_no_more_than_it_ma
         assert [record.trial for record in store.records()] == list(range(TRIALS))
         assert max(Counter(told.started_trials).values()) <= 1 + RETRIES + 1
         store.close()
+
+
+def test_what_lost_attempts_spent_counts_over_every_start(tmp_path):
+    """Epochs to the last rung of one whose worker died; all of one that ran out of memory and is made again."""
+    path = tmp_path / "study.yaml"
+    path.write_text("data: digits\nvariants: none\ntrain: {epochs: 9}\nsearch: {trials: 9, epochs: 14}\n")
+    study, ended = load_study(path), []
+
+    class Ends(Told):
+        def ended(self, why):
+            ended.append(why)
+
+    def start():
+        return Loop(study, discover(), Store.at(tmp_path / "store.db"), tmp_path, Ends())
+
+    def tells(loop, job, epoch):
+        assert loop.report(job.trial, Progress(epoch, {"accuracy": 50.0}, record_of(job))) is None
+
+    loop = start()
+    first, second = loop.next(), loop.next()
+    tells(loop, first, 1)
+    tells(loop, first, 3)
+    loop.lost(first, "failed", "its node left")  # 3 epochs
+    assert loop.next() == first
+    tells(loop, first, 1)  # the driver is killed: 1 epoch
+    tells(loop, second, 1)
+    loop.finish([replace(record_of(second, "out_of_memory"), spent_epochs=2.5)])
+    loop = start()
+    first, second = loop.next(), loop.next()
+    loop.finish([replace(record_of(first, "out_of_memory"), spent_epochs=2.0)])
+    loop.finish([replace(record_of(second), spent_epochs=5.0)])
+    loop = start()  # 3 + 1 + 2.5 + 2 + 5
+    job = loop.next()
+    assert not ended
+    loop.finish([replace(record_of(job), spent_epochs=0.5)])
+    assert start().next() is None
+    assert "14 epochs were trained" in ended[0]

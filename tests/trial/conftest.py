@@ -3,14 +3,15 @@
 import itertools
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tricksearch.contract import Registry, discover
+from tests.trial.runtimes import PIXELS
+from tricksearch.contract import Deployable, Registry, discover
 from tricksearch.trial.bench import Bench
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
@@ -120,6 +121,22 @@ def make_bench(tmp_path: Path):
     runner.close()
     for machine in machines:
         machine.close()
+
+
+@pytest.fixture
+def runner() -> Iterator[Runner]:
+    """A runner of a few small images."""
+    made = Runner(PIXELS)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Deployable:
+    """An empty file, for runtimes that do not read theirs."""
+    path = tmp_path / "deployable"
+    path.touch()
+    return Deployable(path)
 
 
 @pytest.fixture

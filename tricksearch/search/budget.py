@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 
+from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
@@ -15,20 +16,23 @@ from tricksearch.verdicts.front import hypervolume
 
 BEHIND = 0.1  # how far behind the worst values the reference point lies, as a share of their range
 MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
+LOST = "lost"  # the fact that holds what attempts cost of which no record tells
 
 
 class Ledger:
     """What a search has spent so far, and, where a decision hangs on it, the runs of each recipe."""
 
-    def __init__(self, study: Study, records: Sequence[Record], seconds: float = 0.0) -> None:
-        """`seconds` is the wall-clock time of the runs that these records come from."""
+    def __init__(
+        self, study: Study, records: Sequence[Record], seconds: float = 0.0, lost: Mapping[str, float] | None = None
+    ) -> None:
+        """`seconds` is the wall-clock time of the runs that these records come from; `lost` is what `lose` gave."""
         self._study = study
         self._keeps = study.search.seeds != 1 or study.search.stall is not None
         self.groups: dict[str, list[Record]] = {}  # the runs of each recipe by its key, in order
         self._tried: list[int] = []  # the trials that brought a recipe, as they came in
         self.seconds = seconds
-        self.epochs = 0.0
-        self.gpu_hours = 0.0
+        self.epochs = self._lost_epochs = lost["epochs"] if lost else 0.0
+        self.gpu_hours = self._lost_gpu_hours = lost["gpu_hours"] if lost else 0.0
         self.add(records)
 
     def add(self, records: Sequence[Record]) -> None:
@@ -40,8 +44,21 @@ class Ledger:
                     self._tried.append(runs[0].trial)
                 self.groups.setdefault(key, []).extend(runs)
 
+    def lose(self, records: Sequence[Record] = (), epochs: float = 0.0) -> dict[str, float]:
+        """Enter what an attempt cost of which no record will tell, since it is made again.
+
+        Of one whose worker died that is known as far as it told: the epochs to its last rung. Returns what was lost
+        in all, to be stored.
+        """
+        before = self.epochs, self.gpu_hours
+        self.spend(records)
+        self.epochs += epochs
+        self._lost_epochs += self.epochs - before[0]
+        self._lost_gpu_hours += self.gpu_hours - before[1]
+        return {"epochs": self._lost_epochs, "gpu_hours": self._lost_gpu_hours}
+
     def spend(self, records: Sequence[Record]) -> None:
-        """Enter what records cost, which may be those of an attempt that is made again."""
+        """Enter what records cost."""
         share = 1.0 if self._study.search.gpus is None else self._study.search.gpus
         for record in records:
             if record.phase not in SEARCH_PHASES:
@@ -62,6 +79,13 @@ class Ledger:
         if search.stall is not None and stalled(self._study, self.groups, self._tried[-search.stall :], search.stall):
             return f"the hypervolume has not moved for {search.stall} trials (search.stall)"
         return None
+
+
+def note_lost(store: Store, epochs: int) -> None:
+    """Add to the store the epochs of attempts that ended with an earlier run, for the ledgers that are made next."""
+    if epochs:
+        lost = store.fact(LOST) or {"epochs": 0.0, "gpu_hours": 0.0}
+        store.put_fact(LOST, lost | {"epochs": lost["epochs"] + epochs})
 
 
 def stalled(study: Study, groups: Mapping[str, Sequence[Record]], latest: Sequence[int], trials: int) -> bool:

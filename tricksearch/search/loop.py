@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tricksearch.contract import InputError, Registry
+from tricksearch.search.budget import note_lost
 from tricksearch.search.phases.build import phases_of
 from tricksearch.search.phases.phase import Proposal
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
@@ -136,7 +137,8 @@ class Loop:
         records = store.records()
         self._space = Space.of(study, registry)
         self._plain = [record for record in records if record.phase == "baseline" and record.variant == 0]
-        store.forget_reports({record.trial for record in records})  # what a trial told that was then lost
+        # What a trial told that was then lost: its number may go to another recipe.
+        note_lost(store, store.forget_reports({record.trial for record in records}))
         self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, store.reports())
         self._retries = Retries()
         self._simulation = None
@@ -253,7 +255,8 @@ class Loop:
         memory = any(record.status == OUT_OF_MEMORY for record in records)
         if job is not None and memory and self._retries.out_of_memory(job):
             log.warning("trial %d ran out of memory beside others: it runs again, alone", job.trial)
-            self._phase.spend(records)
+            self._store.forget_reports_of(job.trial)  # its records say what it spent
+            self._phase.lose(records)
             return
         self.storing = True
         try:
@@ -276,6 +279,7 @@ class Loop:
         self._open.pop(job.trial, None)
         if self._closed:
             return
+        self._phase.lose(epochs=self._store.forget_reports_of(job.trial))
         recorded = self._retries.lost(job, status, reason)
         if recorded is None:
             log.warning("trial %d runs again: %s", job.trial, reason)

@@ -104,13 +104,20 @@ class Store:
             connection.execute(_reports.delete().where(_reports.c.trial == trial, _reports.c.epoch == epoch))
             connection.execute(_reports.insert().values(trial=trial, epoch=epoch, measures=text))
 
-    def forget_reports(self, kept: Collection[int]) -> None:
-        """Drop the reports of all trials but these."""
+    def forget_reports(self, kept: Collection[int]) -> int:
+        """Drop the reports of all trials but these; returns the epochs that the others had come to, added up."""
         with self._guard(), self._engine.connect() as connection:
             there = set(connection.execute(sa.select(_reports.c.trial).distinct()).scalars())
-        for trial in there - set(kept):
-            with self._write() as connection:
-                connection.execute(_reports.delete().where(_reports.c.trial == trial))
+        return sum(self.forget_reports_of(trial) for trial in there - set(kept))
+
+    def forget_reports_of(self, trial: int) -> int:
+        """Drop the reports of a trial; returns the last epoch that it reported, 0 without any."""
+        with self._write() as connection:
+            last = connection.execute(
+                sa.select(sa.func.max(_reports.c.epoch)).where(_reports.c.trial == trial)
+            ).scalar()
+            connection.execute(_reports.delete().where(_reports.c.trial == trial))
+        return last or 0
 
     def reports(self) -> list[tuple[int, int, dict[str, float]]]:
         """Every report as (trial, epoch, measures), by trial and epoch."""

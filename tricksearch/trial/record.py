@@ -26,6 +26,8 @@ class Measure:
     digits: int
 
 
+# What can be an objective or a constraint: every finished trial has it. `device_ms` is none of them: no CPU runtime has
+# one, the plain baseline's included, and a trial without a value for an objective counts as failed.
 MEASURES: Mapping[str, Measure] = {
     "accuracy": Measure("%", True, "top-1 accuracy", 2),
     "f1": Measure("%", True, "macro F1", 2),

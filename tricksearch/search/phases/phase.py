@@ -50,8 +50,8 @@ class Phase(Protocol):
     def release(self, variants: Sequence[dict[str, dict[str, Any]]], seed: int) -> None:
         """Hear that these variants of a trial were not run after all."""
 
-    def spend(self, records: Sequence[Record]) -> None:
-        """Hear what an attempt cost that is made again."""
+    def lose(self, records: Sequence[Record] = (), epochs: int = 0) -> None:
+        """Hear what an attempt cost of which no record will tell; `epochs` are those to its last rung."""
 
 
 class Numbers:
@@ -156,7 +156,7 @@ class Designed:
     def release(self, variants: Sequence[dict[str, dict[str, Any]]], seed: int) -> None:
         """A run of a design has no variants."""
 
-    def spend(self, records: Sequence[Record]) -> None:
+    def lose(self, records: Sequence[Record] = (), epochs: int = 0) -> None:
         """The budgets are the search's."""
 
     def _refill(self) -> None:

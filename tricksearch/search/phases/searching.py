@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.search.batches import Batch
-from tricksearch.search.budget import Ledger
+from tricksearch.search.budget import LOST, Ledger
 from tricksearch.search.folder import read_records
 from tricksearch.search.phases.phase import Numbers, Proposal
 from tricksearch.search.proposer import Proposer
@@ -42,7 +42,7 @@ class Searching:
         known, untold = self._batch.divided([record for record in records if record.phase in FRONT_PHASES], designed)
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, space, known, earlier, untold, numbers)
-        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0)
+        self._ledger = Ledger(study, known, store.fact("seconds") or 0.0, store.fact(LOST))
         self._clock = time.monotonic()
         self._asked: dict[int, Proposal] = {}
         self._trials = {record.trial for record in own}
@@ -100,9 +100,10 @@ class Searching:
             self._proposer.release(variants)
             self._dry = False
 
-    def spend(self, records: Sequence[Record]) -> None:
-        """Enter what an attempt cost."""
-        self._ledger.spend(records)
+    def lose(self, records: Sequence[Record] = (), epochs: int = 0) -> None:
+        """Remember what an attempt cost of which no record will tell: a budget holds over every start of the study."""
+        if records or epochs:
+            self._store.put_fact(LOST, self._ledger.lose(records, epochs))
 
     def _tell(self, records: Sequence[Record]) -> None:
         self._ledger.add(records)

@@ -1,0 +1,15 @@
+import pytest
+
+from benchmarks import runtimes
+from tricksearch.trial.record import Record
+
+
+def test_a_training_that_fails_ends_the_benchmark(monkeypatch):
+    def failing(recipe, seed, **options):
+        assert options["variants"]
+        return [Record(0, "search", "diverged", "the loss was nan", seed, recipe.model_dump(mode="json"))]
+
+    monkeypatch.setattr(runtimes, "_missing", lambda base: "")
+    monkeypatch.setattr(runtimes, "run_trial", failing)
+    with pytest.raises(RuntimeError, match=r"1 of .* arms were recorded; the first diverged: the loss was nan"):
+        runtimes.main([])
