@@ -221,7 +221,8 @@ def _power(strength: Floats, freedoms: Floats, level: float) -> Floats:
     from scipy import special
 
     # It is no number where the effect is so many errors large that nothing could hide it.
-    return 1 - np.nan_to_num(special.nctdtr(freedoms, strength, _t(freedoms, level)), nan=0.0)
+    missed = np.asarray(special.nctdtr(freedoms, strength, _t(freedoms, level)), dtype=np.float64)
+    return np.asarray(1 - np.nan_to_num(missed, nan=0.0))
 
 
 def _missing(strength: Floats, freedoms: Floats, runs: Any, level: float, power: float) -> Any:
