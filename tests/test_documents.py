@@ -23,7 +23,7 @@ from tricksearch.trial.run import run_trial
 
 ENGINE = Path(tricksearch.__file__).parent
 ROOT = ENGINE.parent
-NAMES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cluster.md")
+NAMES = ("README.md", "CONTRIBUTING.md", "docs/architecture.md", "docs/cluster.md", "docs/verdicts.md")
 DOCUMENTS = {name: (ROOT / name).read_text() for name in NAMES}
 
 
