@@ -139,3 +139,10 @@ def test_the_manifests_on_the_page_on_clusters_fit_together():
         pod = group["template"]["spec"]
         mounted = {mount["name"] for container in pod["containers"] for mount in container["volumeMounts"]}
         assert mounted == {volume["name"] for volume in pod["volumes"]}
+
+
+@pytest.mark.parametrize("block", blocks("docs/verdicts.md", "yaml"))
+def test_what_the_page_on_verdicts_writes_into_a_study_is_read(block, tmp_path):
+    (tmp_path / "shown.yaml").write_text(block)
+    study = load_study(tmp_path / "shown.yaml")
+    assert len(study.phases) == 4 or study.trial == "simulated"
