@@ -294,14 +294,14 @@ def _write_report(folder: Path, url: str | None = None) -> Findings | None:
     """Write the page, and return what it tells of the tricks."""
     from tricksearch.report.page import write_report
     from tricksearch.search.folder import read_store
-    from tricksearch.search.phases.findings import findings_of
+    from tricksearch.search.phases.findings import findings_or_why
     from tricksearch.search.study import Study
 
     store = read_store(folder, url)
     try:
         records = store.records()
         study = dict(store.fact("study") or {})
-        findings = findings_of(Study.model_validate(study), store) if study else None
+        findings = findings_or_why(Study.model_validate(study), store) if study else None
     finally:
         store.close()
     machines = list(dict.fromkeys(machine_line(record.hardware) for record in records if record.hardware))

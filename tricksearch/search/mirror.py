@@ -17,7 +17,7 @@ from tricksearch.search.space import Space
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.bounds import Bound, resolved
-from tricksearch.trial.record import MEASURES, Record, machine_line
+from tricksearch.trial.record import FRONT_PHASES, MEASURES, Record, machine_line
 
 STOPPED = "stopped"  # the status of a trial that its rivals ended early
 
@@ -60,13 +60,15 @@ class Mirror:
         self._bounds = bounds
         fresh = [record for record in records if record.id not in self._shown]
         for record in fresh:
+            self._shown.add(record.id)
+            if record.phase not in FRONT_PHASES:
+                continue  # another budget, or what the others are held against
             excess = [
                 (found - bound.value) * (1 if bound.at_most else -1)
                 for bound in bounds
                 if (found := getattr(record, bound.measure)) is not None
             ]
             self._study.add_trial(_trial(record, self._of, self._space, excess))
-            self._shown.add(record.id)
         return len(fresh)
 
     def close(self) -> None:

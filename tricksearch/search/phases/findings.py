@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import sqrt
 
-from tricksearch.contract import Registry, discover, hooks
+from tricksearch.contract import InputError, Registry, discover, hooks
 from tricksearch.search.outputs import front_of
 from tricksearch.search.phases.ablate import Ablation, Target, target_of
 from tricksearch.search.phases.confirm import FACT as CONFIRMATION
@@ -17,7 +17,7 @@ from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import by_recipe, mean_of
 from tricksearch.trial.bounds import feasible
-from tricksearch.trial.record import FRONT_PHASES, MEASURES, Record
+from tricksearch.trial.record import FRONT_PHASES, MEASURES, SEARCH_PHASES, Record
 from tricksearch.verdicts.confounders import confounders, typical
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.front import membership
@@ -28,8 +28,21 @@ SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
 
 
 def findings_of(study: Study, store: Store) -> Findings:
-    """Everything that the records of a store say, whichever phases have run so far. Raises InputError."""
-    records, registry = store.records(), discover(study.plugins)
+    """Everything that the records of a store say, whichever phases have run so far.
+
+    Raises InputError where the tricks of a screen or an ablation are not installed here.
+    """
+    records = store.records()
+    if all(record.phase in SEARCH_PHASES for record in records):  # then the tricks' files need not be here
+        return Findings(members=_members(study, store, records, None), simulated=study.trial == "simulated")
+    registry = discover(study.plugins)
+    absent = [name for name in study.tricks if name not in registry]
+    if absent:
+        raise InputError(
+            f"the study's trick '{absent[0]}' is not here, and without it its runs cannot be told apart",
+            place=", ".join(study.plugins) or "tricks",
+            remedy="install the package or put back the plugins folder that it came from",
+        )
     space = Space.of(study, registry)
     verdicts: list[Verdict] = []
     shifts: tuple[Shift, ...] = ()
@@ -70,6 +83,14 @@ def findings_of(study: Study, store: Store) -> Findings:
         notes=tuple(notes),
         simulated=study.trial == "simulated",
     )
+
+
+def findings_or_why(study: Study, store: Store) -> Findings:
+    """The same, or, where a trick is not installed here, a note that says so: the records can be shown all the same."""
+    try:
+        return findings_of(study, store)
+    except InputError as error:
+        return Findings(notes=(f"No verdict can be given here: {error}",))
 
 
 def minimal_tricks(study: Study, store: Store) -> dict[str, dict[str, object]] | None:

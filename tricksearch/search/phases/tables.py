@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tricksearch.search.outputs import replace_file
-from tricksearch.search.phases.findings import findings_of, minimal_tricks
+from tricksearch.search.phases.findings import findings_or_why, minimal_tricks
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.verdicts.findings import Findings
@@ -16,7 +16,9 @@ MINIMAL = "minimal.yaml"
 
 def write_verdicts(folder: Path, study: Study, store: Store) -> Findings:
     """Write the verdicts and the minimal recipe, each in one step; what no longer holds is taken away."""
-    findings = findings_of(study, store)
+    findings = findings_or_why(study, store)
+    if findings.notes and not findings.verdicts and not findings.members:
+        return findings  # nothing could be said here: what another machine wrote stays
     if every_verdict(findings):
         write_csv(findings, folder / FILE)
     else:
