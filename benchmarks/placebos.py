@@ -1,6 +1,6 @@
 """Placebos on real images: how often a screen calls a trick that does nothing a help or a harm.
 
-    python -m benchmarks placebos [--screens 200] [--runs 8]
+    python -m benchmarks placebos [--screens 200] [--runs 8] [--first-seed 0]
 
 Two seeded placebos, one that does nothing and one that permutes each batch, are screened on digits again and again,
 each screen with seeds of its own; every run of every screen trains, exports and measures. Asked for: a placebo called
@@ -42,17 +42,18 @@ def main(arguments: list[str]) -> list[Row]:
         prog="placebos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--screens", type=int, default=200)
+    parser.add_argument("--first-seed", type=int, default=0, help="of the screens, each of which has its own")
     parser.add_argument("--runs", type=int, default=8, help="trials of each screen")
     asked = parser.parse_args(arguments)
     print(hardware_line())
-    jobs = [(seed, asked.runs) for seed in range(asked.screens)]
+    jobs = [(seed, asked.runs) for seed in range(asked.first_seed, asked.first_seed + asked.screens)]
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         screens = list(pool.imap(screened, jobs))
     wrong: collections.Counter[str] = collections.Counter()
     said: collections.Counter[tuple[str, str]] = collections.Counter()
     for verdicts in screens:
         wrong.update({each.measure for each in verdicts if each.says in (HELPS, HURTS)})
-        said.update((each.measure, each.says) for each in verdicts)
+        said.update((each.measure, f"{each.says} ({each.trick})") for each in verdicts)
     n = f"{asked.screens} screens x {asked.runs} trainings"
     rows = [
         Row(
