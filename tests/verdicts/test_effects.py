@@ -159,3 +159,21 @@ def test_a_mean_has_students_interval_or_none():
     assert mean_of_runs([97.0, 97.0]).high is None
     with pytest.raises(ValueError, match="no runs"):
         mean_of_runs([])
+
+
+def test_interactions_of_crossed_tricks_are_no_noise_and_leave_the_effects_what_they_are():
+    factors = [("a",), ("b",), ("c",), *((f"other_{number}",) for number in range(7))]
+    design = choose(factors, 24)
+    rng = np.random.default_rng(3)
+    covered = 0
+    for seed in range(200):
+        runs = design.block(0, seed)
+        on = np.array([[trick in run for (trick,) in factors] for run in runs], dtype=float)
+        values = on[:, 0] - 2 * on[:, 1] + 3 * on[:, 0] * on[:, 1] * on[:, 2] + 0.01 * rng.standard_normal(len(runs))
+        plain = {each.name: each for each in main_effects(runs, values, factors)}
+        richer = {each.name: each for each in main_effects(runs, values, factors, crossed=("a", "b", "c"))}
+        assert richer["c"].error < plain["c"].error / 20
+        estimate = richer["c"]  # 3 where both others are on, which is a quarter of the time
+        half = stats.t.ppf(0.975, estimate.freedom) * estimate.error
+        covered += abs(estimate.effect - 0.75) <= half
+    assert 180 <= covered <= 199

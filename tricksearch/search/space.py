@@ -9,7 +9,7 @@ from typing import Any
 
 from optuna.distributions import CategoricalDistribution
 
-from tricksearch.contract import Choice, InputError, Json, Registry, defaults, domains, source_file, stages
+from tricksearch.contract import Choice, InputError, Json, Registry, defaults, domains, hooks, source_file, stages
 from tricksearch.search.fields import Field, Option, coded, same
 from tricksearch.search.layout import Layout, Parameter, Setting
 from tricksearch.search.study import Study
@@ -34,6 +34,7 @@ class Space:
     _fields: Mapping[str, tuple[tuple[str, Field], ...]]  # trick -> its hyperparameters, in their order
     _defaults: Mapping[str, Mapping[str, Json]]
     _stages: Mapping[str, tuple[str, ...]]
+    shaping: frozenset[str]  # tricks that can change the graph
     _branching: frozenset[str]  # tricks that `variants: search` puts on by itself
 
     @classmethod
@@ -57,6 +58,9 @@ class Space:
             fields,
             {name: defaults(registry[name]) for name in fields},
             {name: stages(registry[name]) for name in fields},
+            frozenset(
+                name for name in fields if "model" in hooks(registry[name]) or set(stages(registry[name])) - {"train"}
+            ),
             frozenset(name for name in fields if registry[name].branches),
         )
         _refuse_shared_names(space, registry)

@@ -42,6 +42,11 @@ MEASURES: Mapping[str, Measure] = {
     "train_seconds": Measure("s", False, "training time", 2),
 }
 
+# Measures that the shape of the graph decides.
+FORESEEN = frozenset(
+    {"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", "params", "macs", "file_bytes"}
+)
+
 
 @dataclass(frozen=True)
 class Record:

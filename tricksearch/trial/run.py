@@ -23,11 +23,11 @@ from tricksearch.trial.data import DataSet, load_data
 from tricksearch.trial.hardware import extra_versions, hardware, versions
 from tricksearch.trial.machine import Machine
 from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import FINISHED, REJECTED, STOPPED, Record
+from tricksearch.trial.record import FINISHED, FORESEEN, REJECTED, STOPPED, Record
 from tricksearch.trial.rungs import Progress, Report, Rungs, Stopped
 from tricksearch.trial.runner import Runner
 from tricksearch.trial.settings import DataSettings
-from tricksearch.trial.stages import FORESEEN, Note, Shop, Stages
+from tricksearch.trial.stages import Note, Shop, Stages
 
 log = logging.getLogger(__name__)
 

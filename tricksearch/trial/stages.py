@@ -38,10 +38,6 @@ from tricksearch.trial.runtimes import ONNX_RUNTIME, check_fit
 from tricksearch.trial.stopwatch import DRIFT, Timing
 
 GRAPH = "model.onnx"
-# Measures that the shape of the graph decides.
-FORESEEN = frozenset(
-    {"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", "params", "macs", "file_bytes"}
-)
 Note = Callable[[str], None]
 
 

@@ -5,7 +5,7 @@ Values are on the scale of the analysis (see Estimate and scale.py). Unequal var
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import combinations
 from typing import Any
 
@@ -17,18 +17,21 @@ from tricksearch.verdicts.verdict import Estimate, Unknown
 
 Floats = NDArray[np.float64]
 
+SPARE = 4  # degrees of freedom that a richer model leaves for the noise, at least
+MOST_PRODUCTS = 64
 TINY = 1e-9  # of what is 1 or of ordinary size: no more than rounding
 
 
 def main_effects(
-    runs: Sequence[Collection[str]], values: Sequence[float], factors: Factors
+    runs: Sequence[Collection[str]], values: Sequence[float], factors: Factors, crossed: Collection[str] = ()
 ) -> list[Estimate | Unknown]:
     """Each trick against its factor's off, averaged over all other tricks; in the order of the factors.
 
     `runs` are the tricks that were on in each run that has a value. Least squares on main effects. Errors are the
     HC2 of MacKinnon & White (1985) with the degrees of freedom of Bell & McCaffrey (2002), as Imbens & Kolesar (2016)
     recommend: they hold for unequal variances and for runs that are missing. Pairs that act on each other, and that
-    the model leaves out, count as noise. Raises ValueError where runs and values differ in number, or one is not
+    the model leaves out, count as noise; those among `crossed` are put into the model, as far as the runs allow, where
+    a measure varies little but for them. Raises ValueError where runs and values differ in number, or one is not
     finite.
     """
     runs, data = _checked(runs, values)
@@ -43,8 +46,34 @@ def main_effects(
                 trick, f"no run without {trick} and its rivals has a result: run some to compare with"
             )
     kept = [trick for trick in on if trick not in found]
-    found |= _fit(kept, np.column_stack([on[trick] for trick in kept]) if kept else np.empty((len(data), 0)), data, off)
+    matrix = np.column_stack([on[trick] for trick in kept]) if kept else np.empty((len(data), 0))
+    fitted = _fit(kept, matrix, data, off)
+    for most in (len(kept), 2):  # all their interactions, or the pairs alone
+        extra = _interactions({trick: on[trick] for trick in kept if trick in crossed}, factors, most)
+        if extra.shape[1] and len(data) - len(kept) - extra.shape[1] > SPARE:
+            richer = _fit(kept, matrix, data, off, extra)
+            if all(isinstance(each, Estimate) for each in richer.values()):
+                fitted = richer
+                break
+    found |= fitted
     return [found[trick] for trick in on]
+
+
+def _interactions(on: Mapping[str, Floats], factors: Factors, most: int) -> Floats:
+    """Products of the centred columns of up to `most` tricks, of different factors; shape (n, products).
+
+    Centred, so that a trick's own effect stays that at the average of the others.
+    """
+    home = {trick: at for at, factor in enumerate(factors) for trick in factor}
+    subsets = [
+        subset
+        for size in range(2, min(most, len(on)) + 1)
+        for subset in combinations(on, size)
+        if len({home[trick] for trick in subset}) == size
+    ]
+    if not subsets or len(subsets) > MOST_PRODUCTS:
+        return np.empty((len(next(iter(on.values()), np.empty(0))), 0))
+    return np.column_stack([np.prod([on[trick] - on[trick].mean() for trick in subset], axis=0) for subset in subsets])
 
 
 def pair_effects(
@@ -110,8 +139,13 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
     return Estimate(name, effect, error, freedom, on, off)
 
 
-def _fit(names: list[str], on: Floats, data: Floats, off: dict[str, int]) -> dict[str, Estimate | Unknown]:
-    """Estimates of the columns `on`, shape (n, names), 1 where a trick or a pair is on."""
+def _fit(
+    names: list[str], on: Floats, data: Floats, off: dict[str, int], extra: Floats | None = None
+) -> dict[str, Estimate | Unknown]:
+    """Estimates of the columns `on`, shape (n, names), 1 where a trick or a pair is on.
+
+    `extra`, shape (n, any), are columns of the model of which nothing is told.
+    """
     found: dict[str, Estimate | Unknown] = {}
     n = len(data)
     if not names:
@@ -119,7 +153,8 @@ def _fit(names: list[str], on: Floats, data: Floats, off: dict[str, int]) -> dic
     if n and np.ptp(data) <= TINY * TINY * abs(data).max():
         why = f"all {n} runs gave the same value: this measure does not vary here"
         return {name: Unknown(name, why) for name in names}
-    left, singular, right = np.linalg.svd(np.column_stack((np.ones(n), on)), full_matrices=n <= len(names))
+    model = np.column_stack((np.ones(n), on)) if extra is None else np.column_stack((np.ones(n), on, extra))
+    left, singular, right = np.linalg.svd(model, full_matrices=n < model.shape[1])
     rank = int((singular > TINY * singular[0]).sum())
     if n <= rank:
         why = f"{n} runs cannot tell {len(names)} effects from noise: at least {len(names) + 2} are needed"
@@ -138,7 +173,7 @@ def _fit(names: list[str], on: Floats, data: Floats, off: dict[str, int]) -> dic
     coefficients = solve @ data
     noise = TINY * np.sqrt(squares.sum(axis=1)) * np.std(data)
     for at, name in enumerate(names, 1):
-        aliases = [names[other - 1] for other in _tied(null, at) if other > 0]
+        aliases = [names[other - 1] for other in _tied(null, at) if 0 < other <= len(names)]
         if aliases or _tied(null, at):
             why = f"{name} cannot be told from {_list(aliases) or 'all runs'}: these were never varied apart; run more"
             found[name] = Unknown(name, f"{why} runs, where they are")

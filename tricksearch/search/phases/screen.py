@@ -10,7 +10,7 @@ from tricksearch.search.phases.measures import measures_of, relative, value_of, 
 from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
 from tricksearch.search.space import Space
 from tricksearch.search.study import Study
-from tricksearch.trial.record import Record
+from tricksearch.trial.record import FORESEEN, Record
 from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects, pair_effects
 from tricksearch.verdicts.scale import on_scale
@@ -133,8 +133,13 @@ class Screen:
         for measure in measures_of(self._study):
             known = [(tricks, value) for tricks, record in runs if (value := value_of(record, measure)) is not None]
             values = on_scale([value for _, value in known], relative(measure))
-            fit = pair_effects if comparison == "interaction" else main_effects
-            estimates = fit([tricks for tricks, _ in known], values, self.factors)
+            tricks_on = [tricks for tricks, _ in known]
+            if comparison == "interaction":
+                estimates = pair_effects(tricks_on, values, self.factors)
+            else:
+                # Where the graph decides, tricks act on each other more than one run differs from the next.
+                shaping = self._space.shaping if measure in FORESEEN else ()
+                estimates = main_effects(tricks_on, values, self.factors, shaping)
             found += verdicts_on(self._study, measure, estimates, comparison, looks)
         return found
 
