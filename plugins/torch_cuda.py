@@ -23,6 +23,15 @@ if TYPE_CHECKING:
 DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
 
+def runtime_name(replay: bool) -> str:
+    """How a person names the two ways to run it.
+
+    >>> runtime_name(replay=True)
+    'PyTorch on CUDA, graph replay'
+    """
+    return f"PyTorch on CUDA, {'graph replay' if replay else 'eager'}"
+
+
 def load_torch_cuda(path: str, threads: int, precision: str, replay: bool, device: str = "cuda") -> Predictor:
     """The program on the GPU; images come from, and logits go back to, the main memory.
 
@@ -100,7 +109,7 @@ class TorchCuda(Trick):
     def runtime(self, runtime: Runtime, bench: Workbench) -> Runtime:
         """PyTorch on the first GPU."""
         return Runtime(
-            f"PyTorch on CUDA, {'graph replay' if self.replay else 'eager'}",
+            runtime_name(self.replay),
             load_torch_cuda,
             packages=("torch",),
             format="torch.export",

@@ -195,10 +195,10 @@ def _memory_is_the_trials() -> None:
     if getattr(failed, "knows_memory", False):
         return
 
-    def told(self: RayActorManager, task: Any, exception: Exception) -> None:
+    def told(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, OutOfMemoryError):
             exception = RayActorError(error_msg=f"OutOfMemoryError: {exception}")
-        failed(self, task, exception)
+        failed(self, tracked_actor_task, exception)
 
     told.knows_memory = True  # type: ignore[attr-defined]
     RayActorManager._actor_task_failed = told
