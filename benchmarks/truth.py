@@ -101,7 +101,8 @@ def _compared(
     rows = [
         Row(f"truth, {measure}: signs that agree, of the {len(sure)} that the truth is sure of", str(agree),
             f"{theirs} (difference of means in a search)", n=n),
-        Row(f"truth, {measure}: true effects within the screen's 95 % intervals", f"{covered} of {len(TRICKS)}", n=n),
+        Row(f"truth, {measure}: effects that agree within the 95 % intervals of both",
+            f"{covered} of {len(TRICKS)}", n=n),
         Row(f"truth, {measure}: mean error of an effect", f"{error:.2f} {unit}", f"{other:.2f} {unit}", n=n),
     ]  # fmt: skip
     sizes = [abs(known[name]) for name in TRICKS]

@@ -16,7 +16,8 @@ def run(proposer, make_record, count, score):
         if proposal is None:
             break
         status = "failed" if proposal.trial % 7 == 5 else "finished"
-        record = make_record(proposal.trial, proposal.recipe, *score(proposal.recipe), status=status)
+        made = {"status": status, "phase": proposal.phase}
+        record = make_record(proposal.trial, proposal.recipe, *score(proposal.recipe), **made)
         proposer.tell(record)
         records.append(record)
     return records

@@ -67,6 +67,8 @@ def ablate_command(
     from tricksearch.search.study import load_study
 
     study = load_study(path)
+    if around is not None and Path(around).suffix in (".yaml", ".yml"):
+        around = str(Path(around).resolve())
     changed = {key: value for key, value in (("around", around), ("seeds", seeds)) if value is not None}
     ablate = study.ablate.model_copy(update=changed)
     study = study.model_copy(update={"ablate": ablate, "phases": ("ablate",)})
@@ -315,6 +317,8 @@ def _write_report(folder: Path, url: str | None = None) -> Findings | None:
 def _show(console: Console, records: list[Record], study: Any, folder: Path, why: str) -> None:
     from tricksearch.search.outputs import best_of, front_of
 
+    if study.trial == "simulated":
+        console.print("Simulated: nothing was trained.", style="bold")
     front = front_of(records, study)
     trials = sum(record.variant == 0 for record in records)
     searched = sum(record.variant == 0 and record.phase in SEARCH_PHASES for record in records)

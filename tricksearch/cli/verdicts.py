@@ -19,7 +19,7 @@ from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import FILE, every_verdict, write_csv
 from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
-from tricksearch.verdicts.words import COMPARISONS, amount, interval, noun, word
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, interval, noun, word
 
 if TYPE_CHECKING:
     from tricksearch.search.store import Store
@@ -91,7 +91,7 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
         console.print(Text(about, style="dim"))
         every = list(group)
         # Ten tricks have 45 pairs, of which most do not interact.
-        rows = [each for each in every if comparison != "interaction" or each.says in (HELPS, HURTS)]
+        rows = [each for each in every if comparison not in PAIRED or each.says in (HELPS, HURTS)]
         if rows:
             console.print(_verdicts(rows))
         if len(rows) < len(every):

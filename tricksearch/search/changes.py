@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import InputError, Registry, source_hash
+from tricksearch.search.phases.settings import PHASES
 from tricksearch.search.store import Store
 from tricksearch.search.study import SearchSettings, Study, written_out
 from tricksearch.trial.document import shown
@@ -26,6 +27,10 @@ def adopt(store: Store, study: Study, registry: Registry, folder: Path) -> list[
     sources = {name: source_hash(registry[name]) for name, use in study.tricks.items() if use.use != "never"}
     known: dict[str, str] = store.fact("sources") or {}
     plain = json.loads(study.model_dump_json())
+    if stored is not None:  # what was run once stays a part of the study
+        plain["phases"] = [
+            phase for phase in PHASES if phase in {*written_out(stored).get("phases", ()), *study.phases}
+        ]
     told: list[str] = []
     if stored is not None:
         difference = study.difference(stored)
@@ -68,6 +73,11 @@ def changes(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
             was, becomes = old[name].get(field), new[name].get(field)
             if was != becomes:
                 yield f"{name}.{field} was {shown(was)} and is {shown(becomes)}"
+    for part in ("screen", "ablate", "confirm", "verdicts"):
+        old_part, new_part = before.get(part, {}), now.get(part, {})
+        for key in dict.fromkeys([*old_part, *new_part]):
+            if old_part.get(key) != new_part.get(key):
+                yield f"{part}.{key} was {shown(old_part.get(key))} and is {shown(new_part.get(key))}"
     for key in SearchSettings.model_fields:
         was, becomes = (study.get("search", {}).get(key) for study in (before, now))
         if was != becomes and key != "workers":  # those are the machine's, not the study's

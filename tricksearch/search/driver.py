@@ -11,6 +11,7 @@ from tricksearch.contract import InputError, NotApplicable, Registry, discover, 
 from tricksearch.search.folder import held_folder, open_study, read_records
 from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
 from tricksearch.search.outputs import write_outputs, write_resolved
+from tricksearch.search.phases.ablate import check_target
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.phases.tables import write_verdicts
 from tricksearch.search.preemption import closing_on_sigterm
@@ -159,6 +160,7 @@ def _check_starts(study: Study, registry: Registry) -> None:
         read_records(Path(folder), study.store)
     if "screen" in study.phases:
         Screen(study, space)
+    check_target(study)
 
 
 def _untrained(recipe: Recipe | None = None) -> nn.Module:

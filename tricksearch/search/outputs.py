@@ -66,8 +66,9 @@ def write_outputs(folder: Path, study: Study, records: Sequence[Record]) -> None
         measured = ", ".join(
             f"{name} {getattr(best, name):.{MEASURES[name].digits}f}{_unit(name)}" for name in study.objectives
         )
+        simulated = "SIMULATED: nothing was trained. " if study.trial == "simulated" else ""
         heading = (
-            f"The knee of the front of '{study.name}': trial {best.id}, seed {best.seed}.\n"
+            f"{simulated}The knee of the front of '{study.name}': trial {best.id}, seed {best.seed}.\n"
             f"{'Measured once there' if best.runs == 1 else f'The mean of {best.runs} runs'}: {measured} "
             f"(n = {best.validation_images} validation images).\n"
             "Run it again with: tricksearch trial best.yaml"

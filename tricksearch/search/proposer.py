@@ -67,6 +67,7 @@ class Proposer:
                 self._wait_for(runs[0])
         for record in untold:
             self._seen.add(Recipe.model_validate(record.recipe).key)
+        self.begun = any(record.phase == "baseline" for record in (*records, *untold))  # the baseline was tried
         self._untold = sorted(untold, key=lambda record: record.trial)
 
     def again(self, replicate: Replicate) -> Proposal:
@@ -82,7 +83,8 @@ class Proposer:
         number = self._numbers.lowest
         while self._untold and self._untold[0].trial < number:  # those behind it were not yet known to the sampler
             self._wait_for(self._untold.pop(0))
-        if number == 0:
+        if not self.begun:
+            self.begun = True
             return self._proposal("baseline", self._base)
         for tricks in self._study.search.first:
             setting = self._space.parameters(tricks)

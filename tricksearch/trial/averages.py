@@ -48,4 +48,5 @@ def mean_of(runs: Sequence[Record]) -> Record:
             means[name] = round(means[name])
     accuracies = [run.accuracy for run in finished if run.accuracy is not None]
     spread = stdev(accuracies) if len(accuracies) > 1 else None
-    return replace(finished[0], **means, runs=len(finished), accuracy_sd=spread)
+    phase = "baseline" if any(run.phase == "baseline" for run in runs) else finished[0].phase
+    return replace(finished[0], **means, phase=phase, runs=len(finished), accuracy_sd=spread)

@@ -23,7 +23,7 @@ class Member:
     """A recipe that was confirmed, or could be: the baseline, a member of the front, the minimal recipe."""
 
     record: str  # its first record's id
-    role: Literal["baseline", "front", "minimal"]
+    role: Literal["baseline", "front", "minimal", "ablated"]
     tricks: tuple[str, ...]
     chance: float | None  # of being on the front, the noise over seeds considered; None where a constraint is broken
     seen: dict[str, Mean]  # each objective as screen, search and ablation saw it, on the validation split
@@ -63,7 +63,7 @@ class Shift:
     trick: str
     short: Verdict
     full: Verdict
-    says: Literal["same", "sign changes", "order changes", "undecided"]
+    says: Literal["same", "sign changes", "order changes", "effect fades", "effect appears", "undecided"]
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, POINTS, amount, interval, noun, plain, unit
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, POINTS, amount, interval, noun, plain, unit
 
 SIMULATED = "Simulated: nothing was trained."
 DOUBT = "The front and its doubt"
@@ -41,7 +41,8 @@ def sections(findings: Findings) -> list[tuple[str, list[str]]]:
     }
     if order and told["ladder"]:
         told["ladder"].insert(0, f"From the baseline to the recipe that was ablated: {', then '.join(order)}.")
-    told["interaction"] = _interactions([each for each in findings.verdicts if each.comparison == "interaction"])
+    for paired in PAIRED:
+        told[paired] = _interactions([each for each in findings.verdicts if each.comparison == paired])
     told["minimal"] = _minimal(findings.minimal) if findings.minimal else told["minimal"]
     if findings.shifts:
         told["fidelity"] = []  # each shift tells of its short budget
@@ -220,11 +221,11 @@ def _or_none(mean: Mean) -> str:
 
 def _shifts(shifts: Sequence[Shift]) -> list[str]:
     said = [
-        f"{each.trick}: its {each.says.removesuffix(' changes')} changes with longer training: "
+        f"{each.trick}: its {each.says.partition(' ')[0]} {each.says.partition(' ')[2]} with longer training: "
         f"{_effect(each.short)} at the short budget (n = {each.short.n}), "
         f"{_effect(each.full)} at the full one (n = {each.full.n})."
         for each in shifts
-        if each.says in ("sign changes", "order changes")
+        if each.says in ("sign changes", "order changes", "effect fades", "effect appears")
     ]
     for says, words in (
         ("same", "Keep their sign and order with longer training"),

@@ -10,10 +10,12 @@ COMPARISONS = {
     "leave_one_out": ("Leave-one-out", "the whole recipe against the recipe without the trick"),
     "add_one_in": ("Add-one-in", "the baseline with the trick against the plain baseline"),
     "ladder": ("Ladder", "each step against the one below it, from the baseline to the recipe"),
-    "interaction": ("Interactions", "both tricks together against the sum of each alone"),
+    "interaction": ("Interactions", "how much more both tricks do together than each by itself, over all others"),
+    "pair": ("Pairs", "both tricks together on the plain baseline against the sum of each alone"),
     "minimal": ("Minimal recipe", "the minimal recipe against the whole one"),
     "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
 }
+PAIRED = ("interaction", "pair")  # the effects of two tricks on each other
 POINTS = frozenset({"accuracy", "f1"})  # percentages: their effects are in points, all others' in percent of the value
 NOUNS = {
     "accuracy": "accuracy",
@@ -71,6 +73,6 @@ def interval(low: float | None, high: float | None, measure: str) -> str:
 
 def word(verdict: Verdict) -> str:
     """The verdict in a word; a pair does not help or hurt, it is more or less than its sum."""
-    if verdict.comparison != "interaction":
+    if verdict.comparison not in PAIRED:
         return verdict.says
     return {HELPS: "synergy", HURTS: "redundancy", EQUIVALENT: "adds up"}.get(verdict.says, verdict.says)

@@ -9,7 +9,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Any
 
-from tricksearch.contract import InputError, Registry, trick_name
+from tricksearch.contract import InputError, Registry, discover, trick_name
 from tricksearch.search.outputs import best_of, front_of
 from tricksearch.search.phases.measures import compared, contrasted, measures_of, verdicts_on
 from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
@@ -54,12 +54,12 @@ class Ablation:
 
     def plan(self, records: Sequence[Record]) -> list[Wanted]:
         """All arms, and when they have run the minimal recipe, where it is another one."""
-        wanted: dict[tuple[str, str, int], Wanted] = {}
+        plain = Wanted("baseline", self._study.base_recipe(), self._study.search.seed)
+        wanted: dict[tuple[str, str, int], Wanted] = {plain.mark: plain}
         for tricks, seeds in self._arms():
             for each in self._runs(tricks, seeds):
                 wanted[each.mark] = each
-        have = {mark_of(record) for record in records}
-        smallest = self.smallest(records) if have.issuperset(wanted) else None
+        smallest = self.smallest(records)
         if smallest is not None and len(smallest) < len(self.target.tricks):
             wanted |= {each.mark: each for each in self._runs(smallest, 2 * self._seeds, "minimal")}
         return list(wanted.values())
@@ -99,7 +99,7 @@ class Ablation:
                     )
                     for (a, b), both in self.pairs.items()
                 ]
-                found += verdicts_on(self._study, measure, estimates, "interaction")
+                found += verdicts_on(self._study, measure, estimates, "pair")
         return found
 
     def runs(self, tricks: Tricks, records: Sequence[Record], kind: str = "arm") -> list[Record]:
@@ -108,11 +108,18 @@ class Ablation:
         return [each for each in records if each.finished and each.phase == "ablate" and mark_of(each) in marks]
 
     def smallest(self, records: Sequence[Record]) -> dict[str, dict[str, Any]] | None:
-        """The whole without the tricks whose effect is shown on no objective; None where that was not asked for."""
-        verdicts = [each for each in self.verdicts(records) if each.comparison == "leave_one_out"]
-        if not verdicts:
+        """The whole without the tricks that are shown to help on no objective.
+
+        None where that was not asked for, and before all arms have run. A trick without which no run gave a result
+        stays.
+        """
+        have = {mark_of(record) for record in records}
+        arms = (each.mark for tricks, seeds in self._arms() for each in self._runs(tricks, seeds))
+        if "leave_one_out" not in self._study.ablate.arms or not have.issuperset(arms):
             return None
+        verdicts = [each for each in self.verdicts(records) if each.comparison == "leave_one_out"]
         needed = {each.trick for each in verdicts if each.says == HELPS and each.measure in self._study.objectives}
+        needed |= {name for name, tricks in self.without.items() if not self.runs(tricks, records)}
         return {name: values for name, values in self.target.tricks.items() if name in needed}
 
     def minimal(self, records: Sequence[Record]) -> Minimal | None:
@@ -162,7 +169,7 @@ class Ablation:
     def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[Wanted]:
         recipe = self._study.recipe(dict(sorted(tricks.items())))
         return [
-            Wanted("ablate", recipe, fresh_seed(self._study.search.seed, kind, recipe.key, place))
+            Wanted("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
             for place in range(count)
         ]
 
@@ -173,12 +180,13 @@ def ablate_plan(
     """What an ablation wants to run; nothing where there is no recipe with a trick to ablate."""
     target = target_of(store) if store.fact(FACT) else None
     searched = sum(record.phase not in {"ablate", "confirm"} for record in records)
-    if target is None or target.asked != study.ablate.around or target.searched != searched:
-        tricks, record = _chosen(study, records)
+    edited = target is not None and _is_file(target.asked) and _chosen(study, records)[0] != target.tricks
+    if target is None or target.asked != study.ablate.around or target.searched != searched or edited:
+        tricks, record = _chosen(study, [each for each in records if each.phase not in {"ablate", "confirm"}])
         if not tricks:
             return lambda records: []
         target = Target(
-            study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records), searched
+            study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records, store), searched
         )
         store.put_fact(FACT, asdict(target))
     return Ablation(study, target).plan
@@ -188,6 +196,23 @@ def target_of(store: Store) -> Target | None:
     """The recipe that the study's ablation is around, or None where there was none yet."""
     fact = store.fact(FACT)
     return None if fact is None else Target(**fact)
+
+
+def check_target(study: Study) -> None:
+    """Raise InputError where the ablation is asked for around a recipe's file that cannot be read."""
+    if "ablate" in study.phases and _is_file(study.ablate.around):
+        recipe = load_recipe(Path(study.ablate.around))[0]
+        unknown = [name for name in recipe.tricks if name not in discover(study.plugins)]
+        if unknown:
+            raise InputError(
+                f"the recipe to ablate has the trick '{unknown[0]}', which the study does not know",
+                place=study.ablate.around,
+                remedy="name its folder under 'plugins' in the study",
+            )
+
+
+def _is_file(around: str) -> bool:
+    return around.endswith((".yaml", ".yml"))
 
 
 def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str, Any]], str]:
@@ -201,7 +226,7 @@ def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str
             ahead = max if MEASURES[first].maximize else min
             best = ahead(front, key=lambda record: float(getattr(record, first)))
         return (best.tricks, best.id) if best is not None else ({}, "")
-    if around.endswith((".yaml", ".yml")):
+    if _is_file(around):
         return load_recipe(Path(around))[0].tricks, around
     found = next((record for record in averaged(records) if record.id == around), None)
     if found is None:
@@ -213,16 +238,16 @@ def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str
     return found.tricks, found.id
 
 
-def _ordered(study: Study, space: Space, registry: Registry, tricks: Tricks, records: Sequence[Record]) -> list[str]:
+def _ordered(
+    study: Study, space: Space, registry: Registry, tricks: Tricks, records: Sequence[Record], store: Store
+) -> list[str]:
     """The ladder's order, which no run of the ladder itself may decide: by the screen, else as the tricks act."""
     order = [trick_name(type(each)) for each in study.recipe(tricks).build_tricks(registry)]
-    if not any(record.phase == "screen" for record in records):
+    try:
+        screened = Screen(study, space, store).verdicts(records)[0]
+    except InputError:  # it was laid out for other tricks
         return order
     first = study.objectives[0]
     sign = 1 if MEASURES[first].maximize else -1
-    merit = {
-        each.trick: sign * each.effect
-        for each in Screen(study, space).verdicts(records)[0]
-        if each.measure == first and each.effect is not None
-    }
+    merit = {each.trick: sign * each.effect for each in screened if each.measure == first and each.effect is not None}
     return sorted(order, key=lambda name: -merit.get(name, 0.0))

@@ -26,9 +26,10 @@ def phases_of(study: Study, space: Space, registry: Registry, store: Store, work
         if name == "search":
             yield Searching(study, space, store, records, numbers, workers)
         elif name == "screen":
-            plan = screen_plan(study, space)
+            plan = screen_plan(study, space, store)
             yield Designed("screen", ("baseline", "screen", "fidelity"), plan, records, numbers)
         elif name == "ablate":
-            yield Designed("ablate", ("ablate",), ablate_plan(study, space, registry, store, records), records, numbers)
+            arms = ablate_plan(study, space, registry, store, records)
+            yield Designed("ablate", ("baseline", "ablate"), arms, records, numbers)
         else:
             yield Designed("confirm", ("confirm",), confirm_plan(study, store, records), records, numbers)

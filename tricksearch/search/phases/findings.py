@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import sqrt
+from statistics import fmean
+from typing import Literal
 
 from tricksearch.contract import InputError, Registry, discover, hooks
 from tricksearch.search.outputs import front_of
@@ -22,8 +24,9 @@ from tricksearch.verdicts.confounders import confounders, typical
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.front import membership
 from tricksearch.verdicts.means import mean_of_runs
-from tricksearch.verdicts.verdict import UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import EQUIVALENT, UNDECIDED, Verdict
 
+Change = Literal["same", "sign changes", "order changes", "effect fades", "effect appears", "undecided"]
 SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
 
 
@@ -49,12 +52,16 @@ def findings_of(study: Study, store: Store) -> Findings:
     notes: list[str] = []
     design = ""
     if any(record.phase == "screen" for record in records):
-        screen = Screen(study, space)
-        design = screen.design.name
-        mains, pairs = screen.verdicts(records)
-        verdicts += [*mains, *pairs]
-        shifts = _shifts(screen.short_verdicts(records), mains)
-        notes += _of_screen(screen, records, mains)
+        try:
+            screen = Screen(study, space, store)
+        except InputError as error:  # the tricks or the runs of today's study allow none; the other phases stand
+            notes.append(f"The screen cannot be told: {error}")
+        else:
+            design = screen.design.name
+            mains, pairs = screen.verdicts(records)
+            verdicts += [*mains, *pairs]
+            shifts = _shifts(screen.short_verdicts(records), mains)
+            notes += _of_screen(screen, records, mains)
     target = target_of(store)
     minimal: Minimal | None = None
     said: list[str] = []
@@ -90,7 +97,7 @@ def findings_or_why(study: Study, store: Store) -> Findings:
     try:
         return findings_of(study, store)
     except InputError as error:
-        return Findings(notes=(f"No verdict can be given here: {error}",))
+        return Findings(notes=(f"No verdict can be given here: {error}",), simulated=study.trial == "simulated")
 
 
 def minimal_tricks(study: Study, store: Store) -> dict[str, dict[str, object]] | None:
@@ -128,7 +135,7 @@ def _members(study: Study, store: Store, records: Sequence[Record], minimal: Min
         found.append(
             Member(
                 record=runs[0].id,
-                role="baseline" if plain else "minimal" if lesser and key not in front else "front",
+                role="baseline" if plain else "front" if key in front else "minimal" if lesser else "ablated",
                 tricks=tuple(sorted(runs[0].tricks)),
                 chance=chances.get(key),
                 seen=_means(study, seen.get(key, [])),
@@ -173,9 +180,12 @@ def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, floa
 def _gap(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
     """How much the choice flattered the front's members that were confirmed; None where none was."""
     confirmed = [each for each in members if each.role == "front" and "accuracy" in each.fresh]
-    lucky = [
-        each.seen["accuracy"].value - each.fresh["accuracy"].value for each in confirmed if "accuracy" in each.seen
-    ]
+    trainings: dict[str, list[float]] = {}  # what was made of one training was lucky together
+    for each in confirmed:
+        if "accuracy" in each.seen:
+            apart_by = each.seen["accuracy"].value - each.fresh["accuracy"].value
+            trainings.setdefault(each.record.partition(".")[0], []).append(apart_by)
+    lucky = [fmean(each) for each in trainings.values()]
     apart = [
         record.accuracy - record.test_accuracy
         for record in records
@@ -201,16 +211,21 @@ def _shifts(short: Sequence[Verdict], full: Sequence[Verdict]) -> tuple[Shift, .
         Shift(
             trick,
             *pair,
-            says="undecided"
-            if UNDECIDED in (pair[0].says, pair[1].says)
-            else "sign changes"
-            if _sign(pair[0]) * _sign(pair[1]) < 0
-            else "order changes"
-            if any(_swapped(pair, other) for name, other in both.items() if name != trick)
-            else "same",
+            says=_changed(pair, [other for name, other in both.items() if name != trick]),
         )
         for trick, pair in both.items()
     )
+
+
+def _changed(pair: tuple[Verdict, Verdict], others: Sequence[tuple[Verdict, Verdict]]) -> Change:
+    short, full = pair
+    if UNDECIDED in (short.says, full.says):
+        return "undecided"
+    if _sign(short) * _sign(full) < 0:
+        return "sign changes"
+    if EQUIVALENT in (short.says, full.says) and short.says != full.says:
+        return "effect fades" if full.says == EQUIVALENT else "effect appears"
+    return "order changes" if any(_swapped(pair, other) for other in others) else "same"
 
 
 def _sign(verdict: Verdict) -> int:
@@ -234,6 +249,9 @@ def _swapped(pair: tuple[Verdict, Verdict], other: tuple[Verdict, Verdict]) -> b
 
 def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdict]) -> list[str]:
     found = _failures("screen", records)
+    found += _uneven(screen, records)
+    if screen.earlier:
+        found.append("The runs of a screen that was laid out otherwise (other tricks, other screen.runs) are not used.")
     if not mains:
         found.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
     accuracy = [each for each in mains if each.measure == "accuracy"]
@@ -241,8 +259,25 @@ def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdic
         most = max((each.more for each in accuracy if each.more), default=0)
         found.append(
             f"No trick could be decided on accuracy with {accuracy[0].n} runs"
-            + (f": some {most} more are needed (screen.runs), or a wider margin (verdicts.margins)." if most else ".")
+            + (f": one of {accuracy[0].n + most} or more is needed (screen.runs; it begins anew)." if most else ".")
         )
+    return found
+
+
+def _uneven(screen: Screen, records: Sequence[Record]) -> list[str]:
+    """Tricks with which more runs failed than without: their effects are those of the runs that survived."""
+    runs = [record for record in records if record.phase == "screen"]
+    found = []
+    for name in (name for factor in screen.factors for name in factor):
+        arms = [[record.finished for record in runs if (name in record.tricks) == on] for on in (True, False)]
+        if not all(arms):
+            continue
+        failed = [arm.count(False) for arm in arms]
+        if failed[0] * len(arms[1]) > 2 * failed[1] * len(arms[0]):
+            found.append(
+                f"{failed[0]} of {len(arms[0])} runs with {name} failed, {failed[1]} of {len(arms[1])} without: its "
+                "effect is that of the runs that finished."
+            )
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from tricksearch.contract import InputError
 from tricksearch.search.phases.measures import measures_of, relative, value_of, verdicts_on
 from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
 from tricksearch.search.space import Space
+from tricksearch.search.store import Store
 from tricksearch.search.study import Study
 from tricksearch.trial.record import FORESEEN, Record
 from tricksearch.verdicts.designs import Design, choose
@@ -16,6 +18,8 @@ from tricksearch.verdicts.effects import main_effects, pair_effects
 from tricksearch.verdicts.scale import on_scale
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.verdict import UNDECIDED, Verdict
+
+FACT = "screens"  # of each layout, which blocks were laid out for which tricks
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,9 @@ class Screen:
     Raises InputError where the study allows too few runs for any design.
     """
 
-    def __init__(self, study: Study, space: Space) -> None:
-        self._study, self._space = study, space
+    def __init__(self, study: Study, space: Space, store: Store | None = None) -> None:
+        """With a store, what was laid out stays laid out, also where a margin is changed between two runs."""
+        self._study, self._space, self._store = study, space, store
         self.factors = space.factors()
         try:
             self.design: Design = choose(self.factors, study.screen.runs, study.screen.design)
@@ -43,6 +48,17 @@ class Screen:
                 place="screen.runs" if study.screen.design == "auto" else "screen.design",
                 remedy="allow more runs, search fewer tricks, or take 'screen' out of 'phases'",
             ) from None
+
+    @property
+    def _mark(self) -> str:
+        """What tells this layout from every other one: a plan that is changed after a look is another experiment."""
+        parts = [self.factors, self.design.sizes, self.design.kind, self._study.search.seed]
+        return json.dumps(parts)
+
+    @property
+    def earlier(self) -> bool:
+        """Whether there was a screen that was laid out otherwise."""
+        return self._store is not None and any(mark != self._mark for mark in self._store.fact(FACT) or {})
 
     def plan(self, records: Sequence[Record]) -> list[Wanted]:
         """The baseline, the short screen where one is asked for, then block after block until all is decided."""
@@ -62,7 +78,8 @@ class Screen:
 
         Where no block has been completed there are none.
         """
-        whole = [block for block in self._blocks(records) if not self._missing(block, records)]
+        blocks = self._stored_blocks() if self._store is not None else self._blocks(records)
+        whole = [block for block in blocks if not self._missing(block, records)]
         cells = [cell for block in whole for cell in block]
         runs = self.found(cells, records)
         looks = self._looks(len(whole))
@@ -81,11 +98,29 @@ class Screen:
         known = {mark_of(record): record for record in records if record.finished}
         return [(cell.tricks, known[cell.wanted.mark]) for cell in cells if cell.wanted.mark in known]
 
+    def _stored_blocks(self) -> Iterable[list[Cell]]:
+        """The blocks that were laid out, by whatever margins then."""
+        return [self._cells(number, undecided) for number, undecided in enumerate(self._laid())]
+
+    def _laid(self) -> list[list[str] | None]:
+        """Of each block that was laid out, the tricks that were undecided then; None: it is for all."""
+        return list((self._store.fact(FACT) or {}).get(self._mark, [])) if self._store is not None else []
+
+    def _lay(self, undecided: Collection[str] | None) -> None:
+        if self._store is not None:
+            laid = [*self._laid(), None if undecided is None else sorted(undecided)]
+            self._store.put_fact(FACT, (self._store.fact(FACT) or {}) | {self._mark: laid})
+
     def _blocks(self, records: Sequence[Record]) -> Iterable[list[Cell]]:
-        """The blocks so far, the last of which may be incomplete."""
+        """The blocks so far, the last of which may be incomplete; lays out the next one where it is wanted."""
         undecided: Collection[str] | None = None
         done: list[Cell] = []
         for number in range(len(self.design.sizes)):
+            laid = self._laid()
+            if number < len(laid):
+                undecided = laid[number]
+            else:
+                self._lay(undecided)
             block = self._cells(number, undecided)
             yield block
             if self._missing(block, records):
@@ -96,7 +131,7 @@ class Screen:
                 undecided = {
                     each.trick for each in verdicts if each.says == UNDECIDED and each.measure in self._study.objectives
                 }
-                if not undecided:
+                if not undecided and number + 1 >= len(self._laid()):
                     return
 
     def _cells(self, number: int, undecided: Collection[str] | None, short: bool = False) -> list[Cell]:
@@ -110,7 +145,7 @@ class Screen:
         rows = self.design.block(number, fresh_seed(study.search.seed, phase, "design"), undecided)
         for place, tricks in enumerate(rows):
             recipe = base.model_copy(update={"tricks": self._space.recommended(tricks)})
-            seed = fresh_seed(study.search.seed, phase, self.factors, number, place)
+            seed = fresh_seed(study.search.seed, phase, self._mark, number, place)
             cells.append(Cell(tuple(tricks), Wanted(phase, recipe, seed)))
         return cells
 
@@ -144,6 +179,6 @@ class Screen:
         return found
 
 
-def screen_plan(study: Study, space: Space) -> Callable[[Sequence[Record]], list[Wanted]]:
+def screen_plan(study: Study, space: Space, store: Store) -> Callable[[Sequence[Record]], list[Wanted]]:
     """What a screen wants to run. Raises InputError where the study allows too few runs."""
-    return Screen(study, space).plan
+    return Screen(study, space, store).plan

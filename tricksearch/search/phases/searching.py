@@ -37,7 +37,9 @@ class Searching:
         self.name, self.ended = "search", ""
         self._study, self._store, self._numbers = study, store, numbers
         own = [record for record in records if record.phase in SEARCH_PHASES]
-        designed = {record.trial for record in records} - {record.trial for record in own}
+        designed = {record.trial for record in records if record.phase != "search"}
+        if len(designed) == sum(record.phase == "baseline" and not record.variant for record in records):
+            designed = set()  # the search itself began with the baseline
         self._batch = Batch(study, store, workers)
         known, untold = self._batch.divided([record for record in records if record.phase in FRONT_PHASES], designed)
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
@@ -71,7 +73,7 @@ class Searching:
                 self.ended = why
             return None
         proposal = None
-        if self._numbers.lowest:  # the baseline comes first, also where it was lost
+        if self._proposer.begun:  # the baseline comes first
             replicate = next_replicate(self._study, self._ledger.groups, self._seeds_running())
             proposal = None if replicate is None else self._proposer.again(replicate)
         if proposal is None and not self._dry:

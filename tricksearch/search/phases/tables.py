@@ -28,9 +28,11 @@ def write_verdicts(folder: Path, study: Study, store: Store) -> Findings:
         (folder / MINIMAL).unlink(missing_ok=True)
         return findings
     spared = ", ".join(findings.minimal.dropped)
+    simulated = "SIMULATED: nothing was trained. " if findings.simulated else ""
     heading = (
-        f"The recipe of '{study.name}' around {findings.minimal.around} without {spared}, whose effect is not shown.\n"
-        "It was run and is as good within the study's margins. Run it with: tricksearch trial minimal.yaml"
+        f"{simulated}The recipe of '{study.name}' around {findings.minimal.around} without {spared},\n"
+        "which are not shown to help. It was run and is as good within the study's margins.\n"
+        "Run it with: tricksearch trial minimal.yaml"
     )
     text = study.recipe(tricks).to_yaml(heading)
     replace_file(folder / MINIMAL, lambda path: path.write_text(text, encoding="utf-8"))
