@@ -95,13 +95,18 @@ def _compared(
     agree = sum(known[name] * float(found[name].effect or 0) > 0 for name in sure)
     theirs = sum(known[name] * _difference(searched, name, measure) > 0 for name in sure)
     covered = sum(_covers(found[name], truth[name]) for name in TRICKS)
+    inside = sum(
+        float(found[name].low_alone or 0) <= known[name] <= float(found[name].high_alone or 0) for name in TRICKS
+    )
     error = fmean(abs(float(found[name].effect or 0) - known[name]) for name in TRICKS)
     other = fmean(abs(_difference(searched, name, measure) - known[name]) for name in TRICKS)
     unit = "points" if measure == "accuracy" else "%"
     rows = [
         Row(f"truth, {measure}: signs that agree, of the {len(sure)} that the truth is sure of", str(agree),
             f"{theirs} (difference of means in a search)", n=n),
-        Row(f"truth, {measure}: effects that agree within the 95 % intervals of both",
+        Row(f"truth, {measure}: the truth's estimates within the screen's 95 % intervals",
+            f"{inside} of {len(TRICKS)}", n=n),
+        Row(f"truth, {measure}: effects that agree, the truth's own error considered",
             f"{covered} of {len(TRICKS)}", n=n),
         Row(f"truth, {measure}: mean error of an effect", f"{error:.2f} {unit}", f"{other:.2f} {unit}", n=n),
     ]  # fmt: skip
