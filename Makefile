@@ -30,8 +30,9 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile
 
+# All benchmarks, or those that are named: make bench ONLY="verdict_studies truth placebos"
 bench: .venv/.bench
-	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks $(ONLY)
 
 # The tables and the peers of the benchmarks, which nothing else needs.
 .venv/.bench: .venv/.installed

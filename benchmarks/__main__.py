@@ -1,8 +1,13 @@
-"""Run the benchmarks that are named, or all of them, and print their results in one table at the end."""
+"""Run the benchmarks that are named, or all of them, and print their results in one table at the end.
+
+python -m benchmarks [NAME ...]
+python -m benchmarks NAME OPTIONS     # of that one: see its own text
+"""
 
 from __future__ import annotations
 
 import importlib
+import itertools
 import sys
 
 from benchmarks.common import Row, hardware_line, print_rows
@@ -26,17 +31,20 @@ NAMES = (
 
 
 def main(arguments: list[str]) -> None:
-    """`python -m benchmarks` runs all; `python -m benchmarks NAME [OPTIONS]` runs one with its options."""
-    if arguments and arguments[0] not in NAMES:
-        sys.exit(f"usage: python -m benchmarks [{' | '.join(NAMES)}] [OPTIONS of that one]")
+    """The named benchmarks, or all; the options are those of a single one."""
+    names = list(itertools.takewhile(lambda word: not word.startswith("-"), arguments))
+    options = arguments[len(names) :]
+    unknown = [name for name in names if name not in NAMES]
+    if unknown or (options and len(names) != 1):
+        sys.exit(f"usage: python -m benchmarks [NAME ...] | NAME OPTIONS of that one; names: {', '.join(NAMES)}")
     rows: list[Row] = []
-    for name in [arguments[0]] if arguments else NAMES:
+    for name in names or NAMES:
         print(f"\n== {name}", flush=True)
-        rows += importlib.import_module(f"benchmarks.{name}").main(arguments[1:])
-    if not arguments:
+        rows += importlib.import_module(f"benchmarks.{name}").main(options)
+    if len(names) != 1:
         print()
         print(hardware_line())
-        print_rows("All benchmarks", rows)
+        print_rows("All of these benchmarks", rows)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Placebos on real images: how often a screen calls a trick that does nothing a help or a harm.
 
-    python -m benchmarks placebos [--screens 200] [--runs 8] [--first-seed 0]
+    python -m benchmarks placebos [--screens 400] [--runs 8] [--first-seed 0]
 
 Two seeded placebos, one that does nothing and one that permutes each batch, are screened on digits again and again,
 each screen with seeds of its own; every run of every screen trains, exports and measures. Asked for: a placebo called
@@ -41,7 +41,7 @@ def main(arguments: list[str]) -> list[Row]:
     parser = argparse.ArgumentParser(
         prog="placebos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--screens", type=int, default=200)
+    parser.add_argument("--screens", type=int, default=400)
     parser.add_argument("--first-seed", type=int, default=0, help="of the screens, each of which has its own")
     parser.add_argument("--runs", type=int, default=8, help="trials of each screen")
     asked = parser.parse_args(arguments)

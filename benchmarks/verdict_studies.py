@@ -27,9 +27,10 @@ from statistics import NormalDist
 import numpy as np
 
 from benchmarks.common import Row, hardware_line, print_rows, ratio
-from tricksearch.verdicts.decide import decide, one_at_a_time, planned_power, runs_needed
+from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects
+from tricksearch.verdicts.planning import one_at_a_time, planned_power, runs_needed
 from tricksearch.verdicts.sequential import Looks
 
 TRICKS = tuple(f"trick_{number}" for number in range(10))
@@ -75,6 +76,7 @@ class Study:
     seen: int  # planted tricks that are said to help
     cleared: int  # placebos that are said to be equivalent
     covered: int  # of the single intervals
+    alone: int  # planted tricks whose single interval excludes 0: what one trick looked at by itself would show
     jointly: bool  # all adjusted intervals hold
     runs: int
 
@@ -138,6 +140,7 @@ def simulate(setting: Setting, seed: int) -> Study:
         seen=planted.count("helps"),
         cleared=placebos.count("equivalent"),
         covered=alone.count(True),
+        alone=sum((verdict.low_alone or 0) > 0 for verdict in verdicts[: setting.planted]),
         jointly=adjusted.count(True) == len(TRICKS),
         runs=len(runs),
     )
@@ -171,6 +174,7 @@ def summary(setting: Setting, found: Sequence[Study]) -> list[Row]:
         return rows
     power = float(np.mean([each.seen for each in found])) / setting.planted
     rows.append(share("planted effects shown", [each.seen for each in found], setting.planted, ">= 80 %"))
+    rows.append(share("the same, not adjusted for ten tricks", [each.alone for each in found], setting.planted))
     if placebos:
         best = NormalDist().cdf(EFFECT / (2 * SD / sqrt(setting.runs)) - NormalDist().inv_cdf(1 - RATE / placebos / 2))
         rows.append(Row(f"{setting.name}: an oracle's bound on that, {setting.runs} runs", f"{best:.1%}"))

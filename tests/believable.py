@@ -28,7 +28,8 @@ def verdict(trick="label_smoothing", measure="accuracy", says="helps", **changes
         "p_adjusted": None if effect is None else 0.01 if says in ("helps", "hurts") else 1.0,
         "n": 48,
         "power": 0.83,
-        "more": 96 if says == "undecided" and effect is not None else 0,
+        "more": 96 if says == "undecided" and effect is not None else None,
+        "more_for": "difference" if says == "undecided" and effect is not None else None,
         "margin": 0.2 if points else 5.0,
         "why": "",
     }

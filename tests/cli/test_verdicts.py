@@ -19,8 +19,9 @@ from tricksearch.search.store import Store
 from tricksearch.search.study import load_study
 from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
-from tricksearch.verdicts.decide import one_at_a_time, planned_power, runs_needed
+from tricksearch.verdicts.designs import choose
 from tricksearch.verdicts.findings import Findings
+from tricksearch.verdicts.planning import least_power, one_at_a_time, runs_needed
 
 
 def printed(found: Findings, width: int = 80) -> str:
@@ -135,7 +136,10 @@ def test_a_plan_says_how_many_runs_are_needed(run_folder, tmp_path):
     needed, time = re.search(r"(\d+) runs are needed \(about (.*?) one after another\)", said).groups()
     assert runs_needed(sd, 0.5, 5) <= int(needed) < 2 * runs_needed(sd, 0.5, 5)
     assert time == duration(30 * int(needed))
-    assert f"{needed} {100 * planned_power(int(needed), sd, 0.5, 5):.0f} % {time}" in said
+    factors = [("cutmix", "mixup"), ("label_smoothing",), ("pruning",), ("se",)]
+    powers = [least_power(choose(factors, runs), sd, 0.5) for runs in (int(needed), int(needed) - 1)]
+    assert powers[0] >= 0.8 > powers[1]
+    assert f"{needed} {100 * powers[0]:.0f} % {time}" in said
     assert f"one trick at a time, each against the plain baseline, {one_at_a_time(sd, 0.5, 5)}:" in said
     assert "margin) among 5 tricks" in said
     assert "cutmix or mixup" in said

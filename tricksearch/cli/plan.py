@@ -16,14 +16,14 @@ from tricksearch.cli.verdicts import opened
 from tricksearch.contract.errors import InputError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from tricksearch.search.study import Study
     from tricksearch.trial.record import Record
     from tricksearch.verdicts.designs import Design, Kind
 
 MEASURE = "accuracy"
-STEP = 256  # runs; of the tricks that can be screened at all, no design is larger in its smallest form
+MOST = 100_000  # runs; no screen has so many
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     from tricksearch.contract import discover
     from tricksearch.search.space import Space
     from tricksearch.search.study import load_study
-    from tricksearch.verdicts.decide import one_at_a_time, planned_power, runs_needed
+    from tricksearch.verdicts.planning import least_power, one_at_a_time
 
     study = load_study(path)
     factors = Space.of(study, discover(study.plugins)).factors()
@@ -55,11 +55,11 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
         )
     noise = _noise(study, path, sd, like)
     wanted, margin = study.verdicts, study.verdicts.margin(MEASURE)
-    needed = runs_needed(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     singly = one_at_a_time(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     console.print(
-        f"To show an effect of {margin:g} points of accuracy (the margin) among {text.count(tricks, 'trick')}, with "
-        f"{100 * wanted.confidence:g} % confidence over all of them and a power of {100 * wanted.power:g} %:"
+        f"To show an effect of {margin:g} {'point' if margin == 1 else 'points'} of accuracy (the margin) among "
+        f"{text.count(tricks, 'trick')}, with {100 * wanted.confidence:g} % confidence over all of them and a power of "
+        f"{100 * wanted.power:g} %:"
     )
     console.print(f"noise: standard deviation {noise.sd:.3g} points over seeds, {noise.source}", markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -67,17 +67,19 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design")
     shares = (0.25, 0.5, 0.75, 1.5, 2.0)
+
+    def power_of(design: Design) -> float:
+        return least_power(design, noise.sd, margin, wanted.confidence)
+
     own = _design(factors, study.screen.runs, study.screen.design)
-    enough = _enough(factors, needed, study.screen.design)
-    designs = [_design(factors, round(share * needed), study.screen.design) for share in shares]
-    laid_out = {sum(each.sizes): each for each in (*designs, own, enough) if each is not None}
-    for runs, design in sorted(laid_out.items()):
-        marks = " (enough)" * (runs == sum(enough.sizes))
-        marks += " (this study's screen)" * (own is not None and runs == sum(own.sizes))
-        power = planned_power(runs, noise.sd, margin, tricks, wanted.confidence)
-        table.add_row(f"{runs:,}", _percent(power), _time(runs, noise.seconds), f"{design.name}{marks}")
-    console.print(table)
+    enough = _enough(factors, study.screen.design, lambda design: power_of(design) >= wanted.power)
     runs = sum(enough.sizes)
+    designs = [_design(factors, round(share * runs), study.screen.design) for share in shares]
+    laid_out = {sum(each.sizes): each for each in (*designs, own, enough) if each is not None}
+    for size, design in sorted(laid_out.items()):
+        marks = " (enough)" * (size == runs) + " (this study's screen)" * (own is not None and size == sum(own.sizes))
+        table.add_row(f"{size:,}", _percent(power_of(design)), _time(size, noise.seconds), f"{design.name}{marks}")
+    console.print(table)
     console.print(
         f"{text.count(runs, 'run')} are needed{_takes(runs, noise.seconds)}; one trick at a time, each against the "
         f"plain baseline, {singly:,}: {singly / runs:.1f} x as many."
@@ -85,8 +87,8 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     rivals = [" or ".join(factor) for factor in factors if len(factor) > 1]
     if rivals:
         console.print(
-            f"Only one can be on at a time of {'; '.join(rivals)}: such rivals share their runs, and each of them has "
-            "less power than the table says.",
+            f"Only one can be on at a time of {'; '.join(rivals)}: such rivals share their runs. The power is that of "
+            "the trick with the least.",
             markup=False,
         )
     if "screen" not in study.phases:
@@ -105,18 +107,31 @@ def _design(factors: Sequence[tuple[str, ...]], runs: int, kind: Kind) -> Design
         return None
 
 
-def _enough(factors: Sequence[tuple[str, ...]], needed: int, kind: Kind) -> Design:
-    """The smallest design of so many runs or more: designs come in steps. Raises InputError where there is none."""
+def _enough(factors: Sequence[tuple[str, ...]], kind: Kind, is_enough: Callable[[Design], bool]) -> Design:
+    """The smallest design that is enough: designs come in steps. Raises InputError where none is."""
     from tricksearch.verdicts.designs import choose
 
-    try:
-        for runs in range(needed, 2 * needed + STEP):
-            design = _design(factors, runs, kind)
-            if design is not None and sum(design.sizes) >= needed:
-                return design
-        return choose(factors, 2 * needed + STEP, kind)
-    except ValueError as error:
-        raise InputError(str(error), place="screen.design", remedy="set 'screen: {design: auto}'") from None
+    def fits(runs: int) -> bool:
+        design = _design(factors, runs, kind)
+        return design is not None and is_enough(design)
+
+    low, high = 0, 8
+    while not fits(high):
+        if high > MOST:
+            try:
+                name = choose(factors, high, kind).name
+            except ValueError as error:
+                raise InputError(str(error), place="screen.design", remedy="set 'screen: {design: auto}'") from None
+            raise InputError(
+                f"even {high:,} runs are too few ({name})",
+                place="verdicts.margins",
+                remedy="look for larger effects, or make runs less noisy with more validation images",
+            )
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return choose(factors, high, kind)
 
 
 def _noise(study: Study, path: Path, sd: float | None, like: Path | None) -> Noise:

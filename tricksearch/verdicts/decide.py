@@ -20,14 +20,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from tricksearch.verdicts.planning import MOST, between
 from tricksearch.verdicts.scale import margin_on_scale, shown
 from tricksearch.verdicts.sequential import Looks
+from tricksearch.verdicts.student import critical, power_to_differ, power_to_match, two_sided
 from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Says, Unknown, Verdict
 
 Floats = NDArray[np.float64]
 
 WEIGHT = 0.2  # of a test for equivalence, that of a test for a difference being 1
-MOST = 10_000_000  # runs; who needs more will not run them
 
 
 @dataclass(frozen=True)
@@ -64,8 +65,8 @@ def decide(
     """
     known = [each for each in estimates if isinstance(each, Estimate)]
     limit = margin_on_scale(margin, relative)
-    _between("confidence", confidence)
-    _between("power", power)
+    between("confidence", confidence)
+    between("power", power)
     verdicts: dict[int, Verdict] = {}
     if known:
         effects, errors, freedoms = (
@@ -73,13 +74,14 @@ def decide(
         )
         looks = looks or Looks()
         tested = _test(effects, errors, freedoms, limit, 1 - confidence, looks)
-        adjusted = errors * _t(freedoms, looks.nominal(tested.level))
-        alone = errors * _t(freedoms, 1 - confidence)
-        p = _p(effects / errors, freedoms)
+        adjusted = errors * critical(freedoms, looks.nominal(tested.level))
+        alone = errors * critical(freedoms, 1 - confidence)
+        p = two_sided(effects / errors, freedoms)
         runs = np.array([each.on + each.off for each in known])
-        design_level = (1 - confidence) / len(known)
-        powers = _power(limit / errors, freedoms, design_level)
-        missing = _missing(limit / errors, freedoms, runs, design_level, power)
+        # The levels at which the step-down test begins.
+        levels = (1 - confidence) / len(known), (1 - confidence) * WEIGHT / (len(known) - 1 + WEIGHT)
+        powers = power_to_differ(limit / errors, freedoms, levels[0])
+        missing, differing = _missing(limit / errors, freedoms, runs, power, levels)
         for at, each in enumerate(known):
             says = _says(bool(tested.differs[at]), bool(tested.equivalent[at]), (each.effect > 0) == maximize)
             bounds = (each.effect + side * half[at] for half in (adjusted, alone) for side in (-1, 1))
@@ -99,47 +101,13 @@ def decide(
                 n=int(runs[at]),
                 power=float(powers[at]),
                 more=int(missing[at]) if says == UNDECIDED else None,
+                more_for=("difference" if differing[at] else "equivalence") if says == UNDECIDED else None,
                 margin=margin,
             )
     return [
         verdicts[id(each)] if isinstance(each, Estimate) else _unknown(each, measure, comparison, margin)
         for each in estimates
     ]
-
-
-def planned_power(n: int, sd: float, effect: float, tricks: int, confidence: float = 0.95) -> float:
-    """The chance to show an effect in n runs of an orthogonal two-level design, at the level of Holm's first step.
-
-    sd: of runs; effect: in the same unit. The noncentral t distribution, 0 where no degree of freedom is left.
-    Raises ValueError where a number makes no sense.
-
-    >>> round(planned_power(56, sd=0.235, effect=0.2, tricks=10), 2)
-    0.59
-    """
-    _sensible(sd, effect, tricks, confidence)
-    return _orthogonal(sd, effect, tricks, confidence)(n)
-
-
-def runs_needed(sd: float, effect: float, tricks: int, confidence: float = 0.95, power: float = 0.8) -> int:
-    """The fewest runs of an orthogonal two-level design that show an effect with this power: see planned_power."""
-    _sensible(sd, effect, tricks, confidence)
-    _between("power", power)
-    return _fewest(_orthogonal(sd, effect, tricks, confidence), tricks + 2, power)
-
-
-def one_at_a_time(sd: float, effect: float, tricks: int, confidence: float = 0.95, power: float = 0.8) -> int:
-    """The fewest runs that show an effect with this power, if each trick is compared with one common baseline.
-
-    All tricks + 1 arms have the same number of runs, and share one variance; the level is that of planned_power.
-    """
-    _sensible(sd, effect, tricks, confidence)
-    _between("power", power)
-
-    def reached(each: int) -> float:
-        strength = np.array(effect / (sd * np.sqrt(2 / each)))
-        return float(_power(strength, np.array((tricks + 1.0) * (each - 1)), (1 - confidence) / tricks))
-
-    return (tricks + 1) * _fewest(reached, 2, power)
 
 
 def _test(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate: float, looks: Looks) -> Tested:
@@ -150,7 +118,7 @@ def _test(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate:
     inside = (limit - abs(effects)) / errors  # the nearer limit's test has the larger p-value of the two
     p = np.array(
         [
-            looks.level(_p(effects / errors, freedoms)),
+            looks.level(two_sided(effects / errors, freedoms)),
             # A one-sided test spends what each side of a two-sided one of twice the level does.
             looks.level(np.minimum(1.0, 2 * special.stdtr(freedoms, -inside))) / 2,
         ]
@@ -197,83 +165,41 @@ def _unknown(each: Unknown, measure: str, comparison: str, margin: float) -> Ver
         n=0,
         power=None,
         more=None,
+        more_for=None,
         margin=margin,
         why=each.why,
     )
 
 
-def _p(t: Floats, freedoms: Floats) -> Floats:
-    """Two-sided p-values."""
-    from scipy import special
+def _missing(
+    strength: Floats, freedoms: Floats, runs: NDArray[Any], power: float, levels: tuple[float, float]
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """How many more runs each trick needs, in the same shares, and whether it is for a difference.
 
-    return np.asarray(2 * special.stdtr(freedoms, -abs(t)))
+    For the power to show a difference as large as the margin, at the first of the levels; where that is there, to show
+    that a trick that does nothing is equivalent, at the second. 0 where that is there, too.
+    """
 
+    def fewest(of: Callable[[Any, Any, Any], Floats], level: float, at: NDArray[np.bool_]) -> NDArray[Any]:
+        return _fewest(
+            lambda more: of(strength[at] * np.sqrt(1 + more / runs[at]), freedoms[at] + more, level) >= power
+        )
 
-def _t(freedoms: Any, level: Any) -> Any:
-    """The two-sided critical value of Student's t."""
-    from scipy import special
-
-    return -special.stdtrit(freedoms, np.minimum(level, 1.0) / 2)
-
-
-def _power(strength: Floats, freedoms: Floats, level: float) -> Floats:
-    """The chance that a two-sided t test of this level shows an effect of so many standard errors, on its own side."""
-    from scipy import special
-
-    # It is no number where the effect is so many errors large that nothing could hide it.
-    missed = np.asarray(special.nctdtr(freedoms, strength, _t(freedoms, level)), dtype=np.float64)
-    return np.asarray(1 - np.nan_to_num(missed, nan=0.0))
+    missing = fewest(power_to_differ, levels[0], np.ones(len(runs), dtype=bool))
+    differing = missing > 0
+    if not differing.all():
+        missing[~differing] = fewest(power_to_match, levels[1], ~differing)
+    return missing, differing
 
 
-def _missing(strength: Floats, freedoms: Floats, runs: Any, level: float, power: float) -> Any:
-    """How many more runs each effect needs for the power, in the same shares; MOST or more is as good as never."""
-
-    def enough(more: Any) -> Any:
-        return _power(strength * np.sqrt((runs + more) / runs), freedoms + more, level) >= power
-
-    low, high = np.full(len(runs), -1), np.ones(len(runs), dtype=int)
+def _fewest(enough: Callable[[Any], NDArray[np.bool_]]) -> NDArray[Any]:
+    """For each trick the fewest runs that are enough; MOST or more is as good as never."""
+    none = enough(0)
+    low, high = np.zeros(len(none), dtype=int), np.ones(len(none), dtype=int)
     while not enough(high).all() and high.max() < MOST:
         high *= 2
-    high = np.where(enough(0), 0, high)
     while (high - low > 1).any():
         middle = (low + high) // 2
-        fits = enough(np.maximum(middle, 0))
-        low, high = np.where(fits, low, middle), np.where(fits, np.maximum(middle, 0), high)
-        low = np.where(high == 0, -1, low)
-    return high
-
-
-def _orthogonal(sd: float, effect: float, tricks: int, confidence: float) -> Callable[[int], float]:
-    def reached(n: int) -> float:
-        if n < tricks + 2:
-            return 0.0
-        strength = np.array(effect / (2 * sd / np.sqrt(n)))
-        return float(_power(strength, np.array(n - tricks - 1.0), (1 - confidence) / tricks))
-
-    return reached
-
-
-def _fewest(reached: Callable[[int], float], least: int, power: float) -> int:
-    high = least
-    while reached(high) < power:
-        if high > MOST:
-            raise ValueError(f"more than {MOST} runs are needed: look for a larger effect, or make runs less noisy")
-        high *= 2
-    low = least - 1 if high == least else high // 2
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if reached(middle) >= power else (middle, high)
-    return high
-
-
-def _sensible(sd: float, effect: float, tricks: int, confidence: float) -> None:
-    if not sd > 0 or not effect > 0 or tricks < 1:
-        raise ValueError(
-            f"a plan needs noise and effect above 0 and a trick, got sd {sd}, effect {effect}, {tricks} tricks"
-        )
-    _between("confidence", confidence)
-
-
-def _between(name: str, value: float) -> None:
-    if not 0 < value < 1:
-        raise ValueError(f"the {name} must be between 0 and 1, got {value}")
+        fits = enough(middle)
+        low, high = np.where(fits, low, middle), np.where(fits, middle, high)
+    return np.where(none, 0, high)

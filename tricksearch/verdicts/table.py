@@ -14,7 +14,7 @@ from tricksearch.verdicts.words import COMPARISONS, unit
 FILE = "verdicts.csv"
 COLUMNS = (
     *("comparison", "trick", "measure", "verdict", "effect", "low", "high", "unit", "n", "margin"),
-    *("low_alone", "high_alone", "p", "p_adjusted", "power", "more", "simulated", "why"),
+    *("low_alone", "high_alone", "p", "p_adjusted", "power", "more", "more_for", "simulated", "why"),
 )
 
 
@@ -59,6 +59,7 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
             "p_adjusted": each.p_adjusted,
             "power": each.power,
             "more": each.more,
+            "more_for": each.more_for,
             "simulated": findings.simulated,
             "why": each.why,
         }

@@ -129,6 +129,8 @@ def _runs_needed(verdict: Verdict, mark: str = ";") -> str:
         return ""
     margin = f"{plain(verdict.margin, verdict.measure)} {unit(verdict.measure)}"
     runs = "1 more run" if verdict.more == 1 else f"{verdict.more:,} more runs"
+    if verdict.more_for == "equivalence":
+        return f"{mark} about {runs} would show it to be equivalent, within {margin}, if it does nothing"
     return f"{mark} about {runs} would show a difference as large as the margin of {margin}"
 
 

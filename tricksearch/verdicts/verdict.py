@@ -55,6 +55,7 @@ class Verdict:
     p_adjusted: float | None  # step-down as Holm 1979, over the tricks of this measure and comparison: see decide.py
     n: int  # runs behind it, of both arms
     power: float | None  # to show an effect as large as the margin, with this n and this noise
-    more: int | None  # runs that are still missing for the power asked for; 0 or None where it is decided
+    more: int | None  # runs that are still missing for the power asked for; None where it is decided
+    more_for: Literal["difference", "equivalence"] | None  # what these could show; the latter if it does nothing
     margin: float
     why: str = ""  # where there is no interval: why, and what to change
