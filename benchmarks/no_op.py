@@ -16,7 +16,8 @@ import psutil
 from benchmarks.common import give_result
 from tricksearch.contract import discover
 from tricksearch.search.folder import held_folder, open_store
-from tricksearch.search.loop import Job, Loop
+from tricksearch.search.job import Job
+from tricksearch.search.loop import Loop
 from tricksearch.search.ray_runner import run_on_ray
 from tricksearch.search.study import load_study
 from tricksearch.search.worker import TrialWorker

@@ -20,7 +20,8 @@ import yaml
 from benchmarks.common import Row, hardware_line, print_rows, ratio
 from tricksearch.contract import discover
 from tricksearch.search.folder import held_folder, open_store
-from tricksearch.search.loop import Job, Loop, run_job
+from tricksearch.search.job import Job, run_job
+from tricksearch.search.loop import Loop
 from tricksearch.search.study import load_study
 from tricksearch.trial.bounds import baseline_of
 from tricksearch.trial.record import Record

@@ -17,7 +17,7 @@ from tricksearch.contract import InputError, discover, source_hash
 from tricksearch.search import depot as module
 from tricksearch.search import node as node_module
 from tricksearch.search.depot import Depot, Refused, node_folder
-from tricksearch.search.loop import Job
+from tricksearch.search.job import Job
 from tricksearch.search.node import NodeCache, Site, own_data
 from tricksearch.search.travel import PLUGINS, pack, plugin_folders
 from tricksearch.trial.cache import Cache

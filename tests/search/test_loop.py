@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
+from tests.search.ear import Ear
 from tricksearch.contract import InputError
 from tricksearch.search.driver import check_study
 from tricksearch.search.loop import Loop
@@ -14,23 +15,6 @@ from tricksearch.search.study import load_study
 from tricksearch.trial.averages import by_recipe
 from tricksearch.trial.hardware import hardware
 from tricksearch.trial.recipe import Recipe
-
-
-class Ear:
-    def __init__(self):
-        self.why = ""
-
-    def entered(self, phase, done, total):
-        pass
-
-    def started(self, job):
-        pass
-
-    def recorded(self, records):
-        pass
-
-    def ended(self, why):
-        self.why = why
 
 
 @pytest.fixture

@@ -7,8 +7,10 @@ import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.search.ear import Ear
 from tricksearch.contract import InputError
-from tricksearch.search.loop import Loop, simulated
+from tricksearch.search.job import simulated
+from tricksearch.search.loop import Loop
 from tricksearch.search.outputs import front_of
 from tricksearch.search.phases.findings import findings_of
 from tricksearch.search.phases.phase import mark_of
@@ -23,23 +25,6 @@ NOISE = {"latency_ms": {"base": 1.0, "sd": 0.5}, "train_seconds": {"base": 10.0,
 def planted(sd=0.1, optimism=0.0, **effects):
     accuracy = {"base": 76.0, "sd": sd, "effects": effects}
     return {"measures": {"accuracy": accuracy, **NOISE}, "optimism": optimism}
-
-
-class Ear:
-    def __init__(self):
-        self.phases = []
-
-    def entered(self, phase, done, total):
-        self.phases.append((phase, done, total))
-
-    def started(self, job):
-        pass
-
-    def recorded(self, records):
-        pass
-
-    def ended(self, why):
-        self.why = why
 
 
 @pytest.fixture

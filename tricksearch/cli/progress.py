@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tricksearch.cli import text
 from tricksearch.cli.terminal import Terminal
-from tricksearch.search.loop import Job
+from tricksearch.search.job import Job
 from tricksearch.search.outputs import front_of
 from tricksearch.search.study import Study
 from tricksearch.trial.averages import averaged

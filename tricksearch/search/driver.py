@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from tricksearch.contract import InputError, NotApplicable, Registry, discover, source_file
 from tricksearch.search.folder import held_folder, open_study, read_records
-from tricksearch.search.loop import Loop, Observer, cache_folder, run_job
+from tricksearch.search.job import run_job
+from tricksearch.search.loop import Loop, Observer, cache_folder
 from tricksearch.search.outputs import write_outputs, write_resolved
 from tricksearch.search.phases.ablate import check_target
 from tricksearch.search.phases.screen import Screen

@@ -15,7 +15,7 @@ from typing import Any
 
 from tricksearch.contract import InputError
 from tricksearch.search.depot import CHUNK, DATA, check_names, manifest, node_folder, take_in
-from tricksearch.search.loop import Job, run_cached, run_job
+from tricksearch.search.job import Job, run_cached, run_job
 from tricksearch.search.travel import plugin_folders
 from tricksearch.trial.cache import Cache, Entry
 from tricksearch.trial.machine import Machine

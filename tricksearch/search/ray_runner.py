@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import InputError
-from tricksearch.search.loop import Job, Loop
+from tricksearch.search.job import Job
+from tricksearch.search.loop import Loop
 from tricksearch.trial.hardware import usable_cores
 from tricksearch.trial.record import Record
 from tricksearch.trial.rungs import Progress

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict, deque
 from collections.abc import Collection
-from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from tricksearch.search.loop import Job
+from tricksearch.search.job import Job
 
 OUT_OF_MEMORY = "out_of_memory"
 RETRIES = 2  # a trial that takes its process down each time is the trial's fault, not the machine's

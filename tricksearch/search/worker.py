@@ -10,7 +10,7 @@ from ray import tune
 
 from tricksearch.contract import InputError
 from tricksearch.search.handover import Handover
-from tricksearch.search.loop import Job, run_job
+from tricksearch.search.job import Job, run_job
 from tricksearch.search.scheduler import PROGRESS
 from tricksearch.search.travel import DEPOT
 from tricksearch.trial.record import Record

@@ -1,0 +1,22 @@
+"""An observer of runs that keeps what it hears."""
+
+
+class Ear:
+    def __init__(self):
+        self.phases = []
+        self.why = ""
+
+    def begins(self, study, records, workers):
+        pass
+
+    def entered(self, phase, done, total):
+        self.phases.append((phase, done, total))
+
+    def started(self, job):
+        pass
+
+    def recorded(self, records):
+        pass
+
+    def ended(self, why):
+        self.why = why
