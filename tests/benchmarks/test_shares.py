@@ -39,7 +39,7 @@ class Grid:
 
 
 @given(COSTS, st.integers(0, 99))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_a_search_that_sees_everything_finds_the_whole_hypervolume(costs: list[tuple[int, int]], seed: int) -> None:
     made = table(costs)
     shares = run_search(Grid(seed), made, len(costs)).shares

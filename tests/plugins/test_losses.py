@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 from tricksearch_plugins.distillation import Distillation, imitation
@@ -34,7 +34,6 @@ def test_label_smoothing_of_soft_targets_is_that_of_torch(bench, random_logits, 
     torch.testing.assert_close(ours, F.cross_entropy(logits, batch.targets, label_smoothing=0.2))
 
 
-@settings(deadline=None)
 @given(st.floats(0, 0.3), st.integers(2, 100), st.sampled_from(["all", "others"]))
 def test_smoothed_targets_are_probabilities_with_the_mass_where_it_belongs(epsilon, classes, form):
     row = smooth(torch.eye(classes, dtype=torch.float64)[:1], epsilon, form)[0]

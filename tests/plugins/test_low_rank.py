@@ -50,7 +50,7 @@ def test_at_full_rank_a_pair_computes_what_the_one_did(form, options):
     torch.testing.assert_close(both(images), layer(images), rtol=1e-4, atol=1e-5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.sampled_from(FORMS),
     st.integers(1, 6),

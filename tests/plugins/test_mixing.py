@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from tricksearch_plugins.cutmix import Box, CutMix, box_around, cutmix
 from tricksearch_plugins.mixup import Mixup, mixup
@@ -31,7 +31,6 @@ def test_mixup_is_that_of_timm(lam, timm_mixup, random_batch, monkeypatch):
     torch.testing.assert_close(ours.targets, targets)
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.floats(0, 1), st.data())
 def test_the_box_is_that_of_torchvision(height, width, lam, data):
     from torchvision.transforms.v2 import CutMix as Theirs

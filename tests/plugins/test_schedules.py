@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, OneCycleLR, SequentialLR
 from tricksearch_plugins.cosine import Cosine, cosine
@@ -41,7 +41,6 @@ def test_cosine_with_a_rise_is_that_of_torch():
     assert [cosine(step / 100, warmup=0.2) for step in range(100)] == pytest.approx([lr for lr, _ in theirs], abs=1e-9)
 
 
-@settings(deadline=None)
 @given(st.floats(0, 0.999), st.floats(0, 0.1), st.floats(0, 0.2))
 def test_cosine_stays_between_0_and_1_and_ends_at_final(progress, final, warmup):
     assert 0 <= cosine(progress, final, warmup) <= 1 + 1e-12

@@ -15,6 +15,12 @@ STUDY = {
     "latency": {"blocks": 3, "block_seconds": 0.01},
     "search": {"trials": TRIALS, "startup": 4, "workers": 2},
 }
+# The same without training: for what happens to processes and records, whatever a trial does.
+SIMULATED = {
+    "trial": "simulated",
+    "simulation": {"seconds": 0.2, "measures": {"accuracy": {"base": 80, "sd": 2}, "latency_ms": {"base": 1, "sd": 9}}},
+    "search": STUDY["search"],
+}
 
 
 class Run:

@@ -80,7 +80,7 @@ def put(cache, stage="train", key=KEY, **files):
         return cache.put(stage, key, {"seconds": 1.5}, sources)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(content=st.binary(max_size=40), other=st.binary(max_size=3))
 def test_entries_cross_in_both_directions_unchanged(content, other):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patch:

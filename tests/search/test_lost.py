@@ -4,7 +4,7 @@ from pathlib import Path
 
 import psutil
 
-from tests.search.runs import STUDY, TRIALS, Run, rows
+from tests.search.runs import SIMULATED, STUDY, TRIALS, Run, rows
 
 WORKER_KILLER = '''"""killer: kill the process that trains.
 
@@ -43,7 +43,7 @@ def test_a_trial_that_kills_its_worker_is_tried_again_and_then_recorded(tmp_path
 
 def test_the_death_of_ray_s_own_server_ends_the_run_and_no_trial_is_blamed(tmp_path, make_study):
     trials = 20 * TRIALS  # workers outlive it for some seconds, and may not come to the end of the study
-    make_study(**STUDY | {"search": STUDY["search"] | {"trials": trials}})
+    make_study(**SIMULATED | {"search": SIMULATED["search"] | {"trials": trials}})
     run = Run(tmp_path, tmp_path / "study.yaml")
     run.wait_for(1)
     family = psutil.Process(run.process.pid).children(recursive=True)

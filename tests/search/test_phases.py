@@ -109,7 +109,7 @@ def test_what_was_confirmed_never_moves_the_front(make_simulated, make_loop):
     assert front_of(records, study) == front_of(kept, study)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(cuts=st.lists(st.integers(1, 40), max_size=4), order=st.integers(0, 100))
 def test_a_study_that_is_cut_off_anywhere_runs_the_same_designs(make_simulated, make_loop, tmp_path, cuts, order):
     recipe = tmp_path / "whole.yaml"

@@ -6,11 +6,11 @@ from collections import Counter
 
 import psutil
 
-from tests.search.runs import STUDY, TRIALS, Run, rows
+from tests.search.runs import SIMULATED, TRIALS, Run, rows
 
 
 def test_interrupt_kill_and_terminate_lose_nothing_and_repeat_nothing(tmp_path, make_study):
-    make_study(**STUDY)
+    make_study(**SIMULATED)
     study = tmp_path / "study.yaml"
 
     first = Run(tmp_path, study)

@@ -120,7 +120,7 @@ def test_a_closed_loop_hands_out_nothing_and_is_over_when_what_runs_has_ended(ma
     assert again.next().trial == two.trial
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_whatever_happens_each_trial_is_stored_once_and_tried_no_more_than_it_may(study, data):
     with tempfile.TemporaryDirectory() as folder:

@@ -105,7 +105,8 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
     told = {record.trial: [epoch for trial, epoch, _ in reports if trial == record.trial] for record in records}
     for record in records:
         if record.finished:
-            assert told[record.trial] == list(RUNGS)
+            # Its net may have been trained already when the run was killed, and then nothing is left to tell.
+            assert told[record.trial] == ([] if "train" in record.reused else list(RUNGS))
             continue
         assert (record.accuracy, record.latency_ms) == (None, None)
         assert 0 < record.train_seconds < record.spent_seconds

@@ -9,7 +9,7 @@ from statistics import correlation, fmean, stdev
 
 import pytest
 import yaml
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError
@@ -147,7 +147,6 @@ def test_a_trial_takes_the_time_that_it_is_given():
     assert time.perf_counter() - start >= 0.05 <= record.wall_seconds + 1e-3
 
 
-@settings(deadline=None)
 @given(st.dictionaries(st.sampled_from("abcde"), st.floats(-200, 200)), st.sets(st.sampled_from("abcde")))
 def test_an_accuracy_is_a_percentage(effects, tricks):
     settings = SimulationSettings.model_validate(

@@ -1,7 +1,7 @@
 """Confounders: said where no hook accounts for a difference, silent where one does or where there is none."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.verdicts.confounders import FACETS, confounders, typical
@@ -83,7 +83,6 @@ def test_a_facet_of_a_later_version_is_compared_as_it_stands():
     assert said.startswith("mine also changes grad norm: 2 instead of 1;")
 
 
-@settings(deadline=None)
 @given(
     st.fixed_dictionaries(
         {

@@ -73,7 +73,7 @@ def test_a_very_poor_estimate_has_a_very_wide_interval():
     assert found.more > 100
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(effects=st.lists(st.floats(-3, 3), min_size=1, max_size=12), looks=st.sampled_from([None, (0.4,), (0.4, 1.0)]))
 def test_the_adjusted_interval_excludes_0_exactly_where_a_difference_is_shown(effects, looks):
     options = ACCURACY | {"margin": 1e-6, "looks": looks and Looks(looks)}  # so narrow that nothing is equivalent

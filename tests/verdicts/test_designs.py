@@ -19,7 +19,7 @@ def coded(factors, runs):
     return np.array([[1.0 if trick in run else -1.0 for factor in factors for trick in factor] for run in runs])
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     tricks=st.integers(1, 20),
     runs=st.integers(4, 400),
@@ -43,7 +43,7 @@ def test_every_block_is_balanced_and_orthogonal_and_the_runs_suffice(tricks, run
         assert np.array_equal(levels.T @ levels, len(block) * np.eye(tricks))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(tricks=st.integers(3, 14), seed=st.integers(0, 2**31), size=st.floats(-5, 5), data=st.data())
 def test_a_pair_leaves_every_main_effect_of_a_fold_over_as_it_is(tricks, seed, size, data):
     factors = singles(tricks)

@@ -32,7 +32,7 @@ def test_estimates_and_errors_are_those_of_statsmodels():
     assert [each.error for each in found] == pytest.approx(fitted.bse[1:])
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(on=st.integers(2, 12), off=st.integers(2, 12), seed=st.integers(0, 1000))
 def test_one_trick_alone_has_the_error_of_welch(on, off, seed):
     rng = np.random.default_rng(seed)

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
@@ -25,7 +25,6 @@ def test_the_looks_together_spend_the_level(fractions, level):
     assert 1 - inside == pytest.approx(level, abs=2e-5)
 
 
-@settings(deadline=None)
 @given(level=st.floats(1e-9, 0.9), looks=st.sampled_from([(0.43,), (0.43, 1.0), (0.1, 0.2, 0.7), (1.0,)]))
 def test_a_level_and_its_nominal_p_value_lead_to_each_other(level, looks):
     look = Looks(looks)

@@ -18,7 +18,7 @@ def names(counts: list[int]) -> list[str]:
     return [f"c{number}" for number in range(len(counts))]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(counts_of_classes, st.floats(0.01, 0.49), st.floats(0.01, 0.49), st.integers(0, 2**32))
 def test_splits_are_disjoint_cover_everything_and_hold_every_class(counts, validation, test, seed):
     labels = labels_of(counts)
@@ -30,7 +30,7 @@ def test_splits_are_disjoint_cover_everything_and_hold_every_class(counts, valid
     assert all(np.array_equal(one, two) for one, two in zip(parts, again, strict=True))
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.lists(st.integers(40, 200), min_size=2, max_size=10), st.floats(0.1, 0.4), st.integers(0, 100))
 def test_a_split_has_its_share_of_each_class_to_one_image(counts, share, seed):
     labels = labels_of(counts)
@@ -57,7 +57,7 @@ def test_a_class_too_small_for_every_split_is_named():
     assert [int((labels[part] == 1).sum()) for part in (rest, held_out)] == [1, 1]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(st.data(), counts_of_classes, st.integers(0, 100))
 def test_a_subset_is_stratified_and_of_exactly_that_size(data, counts, seed):
     labels = labels_of(counts)
