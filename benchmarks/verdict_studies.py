@@ -7,9 +7,10 @@ screen's own design, looks, estimates and verdicts, block after block, until all
 up. A study is wrong if it says helps or hurts of any placebo, or equivalent or hurts of any planted trick, whose effect
 is exactly the margin.
 
-Rows beside them: what an oracle would see that knew the number of placebos, and the variance, and used all runs: no
-unbiased design of so many runs, and no test with this error rate, sees more. One trick at a time: each against a common
-baseline, by the runs that both need at the level of one trick in ten (Bonferroni) for the same power.
+Rows beside them: what an oracle would see that knew the number of placebos, and the variance, used all runs and divided
+the error rate among the placebos (Bonferroni): hardly any test with this error rate that looks at one trick at a time
+sees more. One trick at a time: each against a common baseline, by the runs that both need at the level of one trick in
+ten (Bonferroni) for the same power.
 """
 
 from __future__ import annotations

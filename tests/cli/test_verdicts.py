@@ -95,11 +95,16 @@ def test_a_run_without_verdicts_says_what_to_add(run_folder, monkeypatch, capsys
     verdicts_command(folder)
     shown = " ".join(capsys.readouterr().out.split())
     assert said in shown
-    assert (folder / "verdicts.csv").read_text().startswith("comparison,trick,measure,verdict,effect")
+    assert not (folder / "verdicts.csv").exists()
     module.findings_of = lambda study, store: findings()
     verdicts_command(folder)
     assert said not in capsys.readouterr().out
-    assert "label_smoothing" in (folder / "verdicts.csv").read_text()
+    table = (folder / "verdicts.csv").read_text()
+    assert table.startswith("comparison,trick,measure,verdict,effect")
+    assert "label_smoothing" in table
+    module.findings_of = lambda study, store: Findings(notes=("The screen cannot be told.",))
+    verdicts_command(folder)
+    assert (folder / "verdicts.csv").read_text() == table
 
 
 def test_the_noise_is_pooled_over_recipes_and_no_training_counts_twice(tmp_path):

@@ -25,7 +25,8 @@ def made(**changes) -> Findings:
     found = findings(**changes)
     names = iter([RECORDS[0].id, *FRONT[:4]])
     around = next(each for each in RECORDS if len(each.tricks) >= 3)
-    minimal = replace(found.minimal, around=around.id, tricks=tuple(sorted(around.tricks)[:2]))
+    kept = dict(sorted(around.tricks.items())[:2])
+    minimal = replace(found.minimal, around=around.id, tricks=tuple(kept), recipe={**around.recipe, "tricks": kept})
     return replace(found, members=tuple(replace(each, record=next(names)) for each in members()), minimal=minimal)
 
 

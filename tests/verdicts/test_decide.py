@@ -12,7 +12,7 @@ from scipy import stats
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.scale import on_scale, shown
 from tricksearch.verdicts.sequential import Looks
-from tricksearch.verdicts.verdict import Estimate, Unknown
+from tricksearch.verdicts.verdict import Constant, Estimate, Unknown
 
 ACCURACY = {"measure": "accuracy", "relative": False, "maximize": True, "margin": 0.2, "comparison": "screen"}
 LATENCY = {"measure": "latency_ms", "relative": True, "maximize": False, "margin": 5.0, "comparison": "screen"}
@@ -129,6 +129,26 @@ def test_a_first_look_needs_more_and_the_last_one_loses_little():
     assert only[0].p_adjusted < last[0].p_adjusted < 1.05 * only[0].p_adjusted
 
 
+def test_the_power_at_a_first_look_is_that_of_this_look():
+    error, looks = 0.06, Looks((0.4,))
+    rng = np.random.default_rng(2)
+    found = [
+        decide(
+            [
+                estimate(effect, error * math.sqrt(square / 40), name)
+                for effect, square, name in zip(*each, "abcd", strict=True)
+            ],
+            **ACCURACY,
+            looks=looks,
+        )
+        for each in zip(0.2 + error * rng.standard_normal((300, 4)), rng.chisquare(40, (300, 4)), strict=True)
+    ]
+    told = np.mean([each.power for study in found for each in study])
+    shown = np.mean([study[0].says == "helps" for study in found])
+    assert told == pytest.approx(shown, abs=0.12)
+    assert told < 0.3
+
+
 def test_what_is_missing_brings_the_power_that_was_asked_for():
     each = [estimate(0.1, 0.0628, name, freedom=45.0) for name in "abcdefghij"]
     found = decide(each, **ACCURACY)[0]
@@ -141,6 +161,9 @@ def test_what_is_missing_brings_the_power_that_was_asked_for():
 
     assert after(found.more) >= 0.8 > after(found.more - 1)
     assert found.more_for == "difference"
+    rival = decide([replace(e, others=28) for e in each], **ACCURACY)[0]
+    assert rival.n == found.n
+    assert rival.more / found.more == pytest.approx(84 / 56, rel=0.1), "two runs of three tell of a rival"
 
 
 def test_where_a_difference_would_have_been_seen_the_runs_that_show_equivalence_are_counted():
@@ -160,6 +183,19 @@ def test_where_a_difference_would_have_been_seen_the_runs_that_show_equivalence_
 
     assert found.more > 10
     assert shown(found.more) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(
+    ("effect", "says"), [(-0.5, "helps"), (0.4, "hurts"), (0.0, "equivalent"), (0.01, "equivalent")]
+)
+def test_what_is_counted_and_does_not_vary_is_exact_and_what_is_measured_then_unknown(effect, says):
+    constant = Constant("a", "no noise is left", effect, 8, 8)
+    exact, other = decide([constant, estimate(0.0, 0.01, "b")], **LATENCY, counted=True)
+    assert (exact.says, exact.low, exact.p, exact.n, exact.why) == (says, None, None, 16, "")
+    assert exact.effect == pytest.approx(100 * math.expm1(effect))
+    assert other == decide([estimate(0.0, 0.01, "b")], **LATENCY)[0]
+    measured = decide([constant], **LATENCY)[0]
+    assert (measured.says, measured.effect, measured.why) == ("undecided", None, "no noise is left")
 
 
 def test_what_cannot_be_estimated_is_undecided_says_why_and_costs_the_others_nothing():

@@ -136,6 +136,29 @@ def test_a_decided_rival_leaves_its_runs_to_the_others_and_a_decided_single_tric
     assert counts == {"a": size // 2, "b": 0, "c": 0, "d": size // 4, "e": size // 4} | dict.fromkeys("fgh", size // 2)
 
 
+@settings(max_examples=150)
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=6),
+    runs=st.integers(16, 200),
+    kind=st.sampled_from(["auto", "full", "fractional", "plackett_burman"]),
+    data=st.data(),
+)
+def test_whatever_is_decided_the_next_block_can_be_laid_out_and_tells_the_others_apart(sizes, runs, kind, data):
+    names = iter(f"trick_{number}" for number in range(sum(sizes)))
+    factors = [tuple(next(names) for _ in range(size)) for size in sizes]
+    try:
+        design = choose(factors, runs, kind)
+    except ValueError:
+        return
+    undecided = data.draw(st.sets(st.sampled_from([trick for factor in factors for trick in factor])))
+    number = data.draw(st.integers(0, len(design.sizes) - 1))
+    block = design.block(number, 7, undecided)
+    assert len(block) == design.sizes[number]
+    drawn = [tuple(trick for trick in factor if trick in undecided) or factor for factor in factors]
+    model = np.column_stack([np.ones(len(block)), coded(drawn, block)])
+    assert np.linalg.matrix_rank(model) == model.shape[1]
+
+
 def test_blocks_differ_and_are_the_same_again_for_the_same_seed():
     design = choose(singles(10), 60)
     assert design.block(0, 1) == design.block(0, 1)

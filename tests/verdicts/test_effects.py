@@ -30,6 +30,8 @@ def test_estimates_and_errors_are_those_of_statsmodels():
     assert [each.name for each in found] == list("abcd")
     assert [each.effect for each in found] == pytest.approx(fitted.params[1:])
     assert [each.error for each in found] == pytest.approx(fitted.bse[1:])
+    assert {each.on + each.off + each.others for each in found} == {37}
+    assert [each.others for each in found] == [0, 0, *(sum(rival in run for run in runs) for rival in "dc")]
 
 
 @settings(max_examples=30)

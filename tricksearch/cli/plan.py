@@ -55,6 +55,13 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
         )
     noise = _noise(study, path, sd, like)
     wanted, margin = study.verdicts, study.verdicts.margin(MEASURE)
+
+    def power_of(design: Design) -> float:
+        return least_power(design, noise.sd, margin, wanted.confidence)
+
+    own = _design(factors, study.screen.runs, study.screen.design)
+    enough = _enough(factors, study.screen.design, lambda design: power_of(design) >= wanted.power)
+    runs = sum(enough.sizes)
     singly = one_at_a_time(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     console.print(
         f"To show an effect of {margin:g} {'point' if margin == 1 else 'points'} of accuracy (the margin) among "
@@ -66,15 +73,7 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     for heading in ("runs", "power", "time"):
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design")
-    shares = (0.25, 0.5, 0.75, 1.5, 2.0)
-
-    def power_of(design: Design) -> float:
-        return least_power(design, noise.sd, margin, wanted.confidence)
-
-    own = _design(factors, study.screen.runs, study.screen.design)
-    enough = _enough(factors, study.screen.design, lambda design: power_of(design) >= wanted.power)
-    runs = sum(enough.sizes)
-    designs = [_design(factors, round(share * runs), study.screen.design) for share in shares]
+    designs = [_design(factors, round(share * runs), study.screen.design) for share in (0.25, 0.5, 0.75, 1.5, 2.0)]
     laid_out = {sum(each.sizes): each for each in (*designs, own, enough) if each is not None}
     for size, design in sorted(laid_out.items()):
         marks = " (enough)" * (size == runs) + " (this study's screen)" * (own is not None and size == sum(own.sizes))

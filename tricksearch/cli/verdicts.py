@@ -19,7 +19,7 @@ from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import FILE, every_verdict, write_csv
 from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
-from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, interval, noun, word
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, bounds, noun, word
 
 if TYPE_CHECKING:
     from tricksearch.search.store import Store
@@ -36,10 +36,11 @@ def verdicts_command(folder: Path) -> None:
     with opened(folder) as (study, store):
         findings = findings_of(study, store)
     console = Console(highlight=False)
-    write_csv(findings, folder / FILE)
     show(console, findings)
     if not every_verdict(findings):
         console.print(_what_to_add(study.phases), markup=False)
+        return  # an earlier table stays
+    write_csv(findings, folder / FILE)
     console.print(f"Wrote {folder / FILE}", markup=False, soft_wrap=True)
 
 
@@ -137,7 +138,7 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
             noun(each.measure),
             Text(word(each), style=_STYLES[each.says]),
             "-" if each.effect is None else amount(each.effect, each.measure),
-            Text(interval(each.low, each.high, each.measure) or "none"),
+            Text(bounds(each)),
             f"{each.n:,}",
         )
         before = each.trick

@@ -14,7 +14,7 @@ from tricksearch.verdicts.findings import Findings, Mean, Member, Minimal
 from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import SIMULATED, recipe, sections
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, POINTS, amount, interval, noun, plain, unit, word
+from tricksearch.verdicts.words import COMPARISONS, POINTS, amount, bounds, noun, plain, source, unit, word
 
 
 def section(findings: Findings, seen: View, records: Sequence[Record]) -> str:
@@ -32,7 +32,7 @@ def section(findings: Findings, seen: View, records: Sequence[Record]) -> str:
         _table(verdicts),
         _ladder(findings),
         _members(findings, seen, records),
-        _minimal(findings.minimal, records),
+        _minimal(findings.minimal),
         _sentences(said),
     ]
     return f'<section class="card" id="verdicts" aria-label="Verdicts">{"".join(parts)}</section>'
@@ -96,8 +96,9 @@ def _band(verdict: Verdict) -> tuple[float, float]:
 
 
 def _effect(verdict: Verdict) -> str:
-    bounds = interval(verdict.low, verdict.high, verdict.measure) or "(no interval)"
-    return "no effect can be given" if verdict.effect is None else f"{amount(verdict.effect, verdict.measure)} {bounds}"
+    if verdict.effect is None:
+        return "no effect can be given"
+    return f"{amount(verdict.effect, verdict.measure)} {bounds(verdict, '(no interval)')}"
 
 
 def _choice(verdicts: Sequence[Verdict], design: str) -> str:
@@ -138,7 +139,7 @@ def _table(verdicts: Sequence[Verdict]) -> str:
             f"<td>{_text(noun(each.measure))}</td>",
             f'<td><span class="says {each.says}">{word(each)}</span></td>',
             _number("-" if each.effect is None else amount(each.effect, each.measure)),
-            _number(interval(each.low, each.high, each.measure) or "none"),
+            _number(bounds(each)),
             _number(f"{plain(each.margin, each.measure)} {unit(each.measure)}"),
             _number(f"{each.n:,}"),
             _number("-" if each.power is None else f"{100 * each.power:.0f} %"),
@@ -224,17 +225,15 @@ def _mean(mean: Mean | None, digits: int) -> str:
     return f'<td class="number">{mean.value:,.{digits}f}<small>{bounds}n = {mean.n:,}</small></td>'
 
 
-def _minimal(minimal: Minimal | None, records: Sequence[Record]) -> str:
+def _minimal(minimal: Minimal | None) -> str:
     """The minimal recipe's file: the recipe that it was made from, without the tricks that can go."""
-    whole = next((each for each in records if minimal is not None and each.id == minimal.around), None)
-    if minimal is None or whole is None:
+    if minimal is None:
         return ""
-    kept = {name: values for name, values in whole.tricks.items() if name in minimal.tricks}
     does = (
         "equivalent to the whole or better" if minimal.holds else f"not shown to do as well as the whole: {minimal.why}"
     )
-    heading = f"The minimal recipe of record {whole.id}: {' '.join(does.split())}"
-    text = Recipe.model_validate({**whole.recipe, "tricks": kept}).to_yaml(heading)
+    heading = f"The minimal recipe of {source(minimal.around)}: {' '.join(does.split())}"
+    text = Recipe.model_validate(minimal.recipe).to_yaml(heading)
     sign = '<span class="says helps">holds</span>' if minimal.holds else '<span class="says hurts">not shown</span>'
     return (
         f'<div class="card-head"><h3>The minimal recipe {sign}</h3>'

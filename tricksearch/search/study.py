@@ -161,6 +161,17 @@ class Study(Settings):
             )
         return search
 
+    @field_validator("screen")
+    @classmethod
+    def _short_is_shorter(cls, screen: ScreenSettings, info: ValidationInfo) -> ScreenSettings:
+        train = info.data.get("train")
+        if train and screen.short_epochs is not None and screen.short_epochs >= train.epochs:
+            raise problem(
+                f"'short_epochs' is {screen.short_epochs}, and a whole training has {train.epochs} epochs",
+                "give a smaller number, or leave 'short_epochs' out",
+            )
+        return screen
+
     @field_validator("simulation")
     @classmethod
     def _simulates(cls, simulation: SimulationSettings | None, info: ValidationInfo) -> SimulationSettings | None:

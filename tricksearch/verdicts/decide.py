@@ -24,7 +24,7 @@ from tricksearch.verdicts.planning import MOST, between
 from tricksearch.verdicts.scale import margin_on_scale, shown
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.student import critical, power_to_differ, power_to_match, two_sided
-from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Says, Unknown, Verdict
+from tricksearch.verdicts.verdict import UNDECIDED, Constant, Estimate, Says, Unknown, Verdict
 
 Floats = NDArray[np.float64]
 
@@ -52,11 +52,13 @@ def decide(
     power: float = 0.8,
     comparison: str,
     looks: Looks | None = None,
+    counted: bool = False,
 ) -> list[Verdict]:
     """A verdict for each estimate, in their order. What cannot be estimated is undecided, and does not count as tested.
 
     `relative`: the estimates are logarithms, and effects, bounds and margin in percent; else all are in the measure's
-    unit. `looks`: this look and those before it, if the runs may be stopped by what they show. An effect that is shown
+    unit. `looks`: this look and those before it, if the runs may be stopped by what they show. `counted`: the measure
+    is counted, so that an effect without any noise is exact, and needs no test. An effect that is shown
     and smaller than the margin is equivalent. The adjusted interval has the level at which the trick's difference was
     tested: it excludes 0 exactly where a difference is shown, and holds with more than the confidence by itself. That
     all of them hold together is not promised: step-down tests have no such intervals that would also tell sizes
@@ -77,11 +79,13 @@ def decide(
         adjusted = errors * critical(freedoms, looks.nominal(tested.level))
         alone = errors * critical(freedoms, 1 - confidence)
         p = two_sided(effects / errors, freedoms)
-        runs = np.array([each.on + each.off for each in known])
+        shown_by = np.array([each.on + each.off for each in known])
+        runs = shown_by + np.array([each.others for each in known])
         # The levels at which the step-down test begins.
         levels = (1 - confidence) / len(known), (1 - confidence) * WEIGHT / (len(known) - 1 + WEIGHT)
-        powers = power_to_differ(limit / errors, freedoms, levels[0])
-        missing, differing = _missing(limit / errors, freedoms, runs, power, levels)
+        powers = power_to_differ(limit / errors, freedoms, looks.nominal(levels[0]))
+        differing = powers < power
+        missing = _missing(limit / errors, freedoms, runs, power, levels, differing)
         for at, each in enumerate(known):
             says = _says(bool(tested.differs[at]), bool(tested.equivalent[at]), (each.effect > 0) == maximize)
             bounds = (each.effect + side * half[at] for half in (adjusted, alone) for side in (-1, 1))
@@ -98,14 +102,18 @@ def decide(
                 high_alone=high_alone,
                 p=float(p[at]),
                 p_adjusted=float(tested.adjusted[at]),
-                n=int(runs[at]),
+                n=int(shown_by[at]),
                 power=float(powers[at]),
                 more=int(missing[at]) if says == UNDECIDED else None,
                 more_for=("difference" if differing[at] else "equivalence") if says == UNDECIDED else None,
                 margin=margin,
             )
     return [
-        verdicts[id(each)] if isinstance(each, Estimate) else _unknown(each, measure, comparison, margin)
+        verdicts[id(each)]
+        if isinstance(each, Estimate)
+        else _exact(each, measure, relative, maximize, margin, comparison)
+        if counted and isinstance(each, Constant)
+        else _unknown(each, measure, comparison, margin)
         for each in estimates
     ]
 
@@ -150,34 +158,52 @@ def _says(differs: bool, equivalent: bool, better: bool) -> Says:
 
 
 def _unknown(each: Unknown, measure: str, comparison: str, margin: float) -> Verdict:
+    return _untested(each.name, measure, comparison, "undecided", None, 0, margin, each.why)
+
+
+def _exact(each: Constant, measure: str, relative: bool, maximize: bool, margin: float, comparison: str) -> Verdict:
+    """The verdict on what is no estimate: no chance had a part in it."""
+    small = abs(each.effect) < margin_on_scale(margin, relative)
+    says = _says(True, small, (each.effect > 0) == maximize)
+    return _untested(each.name, measure, comparison, says, shown(each.effect, relative), each.on + each.off, margin, "")
+
+
+def _untested(
+    trick: str, measure: str, comparison: str, says: Says, effect: float | None, n: int, margin: float, why: str
+) -> Verdict:
     return Verdict(
-        trick=each.name,
+        trick=trick,
         measure=measure,
         comparison=comparison,
-        says="undecided",
-        effect=None,
+        says=says,
+        effect=effect,
         low=None,
         high=None,
         low_alone=None,
         high_alone=None,
         p=None,
         p_adjusted=None,
-        n=0,
+        n=n,
         power=None,
         more=None,
         more_for=None,
         margin=margin,
-        why=each.why,
+        why=why,
     )
 
 
 def _missing(
-    strength: Floats, freedoms: Floats, runs: NDArray[Any], power: float, levels: tuple[float, float]
-) -> tuple[NDArray[Any], NDArray[Any]]:
-    """How many more runs each trick needs, in the same shares, and whether it is for a difference.
+    strength: Floats,
+    freedoms: Floats,
+    runs: NDArray[Any],
+    power: float,
+    levels: tuple[float, float],
+    differing: NDArray[np.bool_],
+) -> NDArray[Any]:
+    """How many more runs of the design each trick needs; 0 where these are enough, if they are looked at as the last.
 
-    For the power to show a difference as large as the margin, at the first of the levels; where that is there, to show
-    that a trick that does nothing is equivalent, at the second. 0 where that is there, too.
+    For the power to show a difference as large as the margin, at the first of the levels, where `differing`; else to
+    show that a trick that does nothing is equivalent, at the second.
     """
 
     def fewest(of: Callable[[Any, Any, Any], Floats], level: float, at: NDArray[np.bool_]) -> NDArray[Any]:
@@ -185,11 +211,11 @@ def _missing(
             lambda more: of(strength[at] * np.sqrt(1 + more / runs[at]), freedoms[at] + more, level) >= power
         )
 
-    missing = fewest(power_to_differ, levels[0], np.ones(len(runs), dtype=bool))
-    differing = missing > 0
-    if not differing.all():
-        missing[~differing] = fewest(power_to_match, levels[1], ~differing)
-    return missing, differing
+    missing = np.zeros(len(runs), dtype=int)
+    for of, level, at in ((power_to_differ, levels[0], differing), (power_to_match, levels[1], ~differing)):
+        if at.any():
+            missing[at] = fewest(of, level, at)
+    return missing
 
 
 def _fewest(enough: Callable[[Any], NDArray[np.bool_]]) -> NDArray[Any]:

@@ -246,7 +246,8 @@ def _matrix(kind: str, size: int, columns: int) -> Any:
 
     if kind == "plackett_burman":
         return _folded(size)
-    base = _full(columns) if kind == "full" else _fraction(columns)
+    # Where rivals are no longer drawn, so few columns may be left that all of their levels can be crossed.
+    base = _full(columns) if kind == "full" or columns not in FRACTIONS else _fraction(columns)
     return np.tile(base, (size // len(base), 1))
 
 

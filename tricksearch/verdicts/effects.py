@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tricksearch.verdicts.designs import Factors
-from tricksearch.verdicts.verdict import Estimate, Unknown
+from tricksearch.verdicts.verdict import Constant, Estimate, Unknown
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +52,7 @@ def main_effects(
         extra = _interactions({trick: on[trick] for trick in kept if trick in crossed}, factors, most)
         if extra.shape[1] and len(data) - len(kept) - extra.shape[1] > SPARE:
             richer = _fit(kept, matrix, data, off, extra)
-            if all(isinstance(each, Estimate) for each in richer.values()):
+            if all(isinstance(each, Estimate | Constant) for each in richer.values()):
                 fitted = richer
                 break
     found |= fitted
@@ -124,18 +124,17 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
     effect = float(sum(weight * values.mean() for weight, values in given))
     size = max(abs(values).max() for _, values in given)
     error = float(np.sqrt(shares.sum()))
-    if error <= TINY * size:
-        if abs(effect) <= TINY * size:
-            return Unknown(
-                name, f"all runs with {name} and without gave the same value: this measure does not vary here"
-            )
-        return Unknown(
-            name,
-            f"no run with {name} differs from the others with it, nor one without it: there is no noise to compare the "
-            "difference with; vary the seed",
-        )
-    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in given]).sum())
     on, off = (sum(len(values) for weight, values in given if (weight > 0) == side) for side in (True, False))
+    if error <= TINY * size:
+        same = abs(effect) <= TINY * size
+        why = (
+            f"all runs with {name} and without gave the same value: this measure does not vary here"
+            if same
+            else f"no run with {name} differs from the others with it, nor one without it: there is no noise to "
+            "compare the difference with; vary the seed"
+        )
+        return Constant(name, why, 0.0 if same else effect, on, off)
+    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in given]).sum())
     return Estimate(name, effect, error, freedom, on, off)
 
 
@@ -150,15 +149,14 @@ def _fit(
     n = len(data)
     if not names:
         return found
-    if n and np.ptp(data) <= TINY * TINY * abs(data).max():
-        why = f"all {n} runs gave the same value: this measure does not vary here"
-        return {name: Unknown(name, why) for name in names}
+    same = n > 0 and np.ptp(data) <= TINY * TINY * abs(data).max()
+    unvaried = f"all {n} runs gave the same value: this measure does not vary here"
     model = np.column_stack((np.ones(n), on)) if extra is None else np.column_stack((np.ones(n), on, extra))
     left, singular, right = np.linalg.svd(model, full_matrices=n < model.shape[1])
     rank = int((singular > TINY * singular[0]).sum())
     if n <= rank:
         why = f"{n} runs cannot tell {len(names)} effects from noise: at least {len(names) + 2} are needed"
-        return {name: Unknown(name, why) for name in names}
+        return {name: Unknown(name, unvaried if same else why) for name in names}
     left, null = left[:, :rank], right[rank:]
     solve = (right[:rank].T / singular[:rank]) @ left.T  # (1 + names, n)
     residual_maker = np.eye(n) - left @ left.T
@@ -177,16 +175,19 @@ def _fit(
         if aliases or _tied(null, at):
             why = f"{name} cannot be told from {_list(aliases) or 'all runs'}: these were never varied apart; run more"
             found[name] = Unknown(name, f"{why} runs, where they are")
+        elif same:
+            found[name] = Constant(name, unvaried, 0.0, int(on[:, at - 1].sum()), off[name])
         elif (squares[at, alone] > TINY * squares[at].max()).any():
             why = f"the effect of {name} hangs on a single run, which does not show how much runs differ: run more"
             found[name] = Unknown(name, why)
         elif np.sqrt(variances[at]) <= noise[at]:
             why = f"no noise is left around the effect of {name}, so none can be compared with it: vary the seed"
-            found[name] = Unknown(name, why)
+            found[name] = Constant(name, why, float(coefficients[at]), int(on[:, at - 1].sum()), off[name])
         else:
             count = int(on[:, at - 1].sum())
             error, freedom = float(np.sqrt(variances[at])), float(freedoms[at])
-            found[name] = Estimate(name, float(coefficients[at]), error, freedom, count, off[name])
+            others = n - count - off[name]
+            found[name] = Estimate(name, float(coefficients[at]), error, freedom, count, off[name], others)
     return found
 
 

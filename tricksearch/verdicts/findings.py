@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tricksearch.verdicts.verdict import Verdict
 
@@ -26,7 +26,7 @@ class Member:
     role: Literal["baseline", "front", "minimal", "ablated"]
     tricks: tuple[str, ...]
     chance: float | None  # of being on the front, the noise over seeds considered; None where a constraint is broken
-    seen: dict[str, Mean]  # each objective as screen, search and ablation saw it, on the validation split
+    seen: dict[str, Mean]  # each objective as the baseline, screen and search saw it, on the validation split
     fresh: dict[str, Mean]  # each objective on fresh seeds, on the validation split; empty where it was not confirmed
     test: Mean | None  # accuracy on the test split, fresh seeds, percent
 
@@ -35,20 +35,24 @@ class Member:
 class Gap:
     """By how much the search flattered what it chose, in points of accuracy, the mean over the confirmed front.
 
-    `optimism` is what the search saw minus fresh seeds on the same split: the winner's curse. `split` is validation
-    minus test, both on fresh seeds: how much easier the validation images are.
+    `optimism` is what the search saw minus fresh seeds on the same split: the winner's curse. What was made of one
+    training counts once. `split` is validation minus test, both on fresh seeds, of each recipe that was confirmed: how
+    much easier the validation images are.
     """
 
-    optimism: Mean
-    split: Mean
-    recipes: int
+    optimism: Mean  # over trainings
+    split: Mean  # over recipes
+    recipes: int  # of the front
+    seen: float  # percent: `optimism` is the one minus the other
+    fresh: float
 
 
 @dataclass(frozen=True)
 class Minimal:
     """The recipe without the tricks whose effect is not shown."""
 
-    around: str  # the id of the record that it was made from
+    around: str  # the id of the record that it was made from, or the recipe's file
+    recipe: dict[str, Any]  # the minimal one, as a record has it
     tricks: tuple[str, ...]
     dropped: tuple[str, ...]
     verdicts: tuple[Verdict, ...]  # minimal against the whole, one for each objective

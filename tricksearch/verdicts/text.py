@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, PAIRED, POINTS, amount, interval, noun, plain, unit
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, POINTS, amount, bounds, interval, noun, plain, source, unit
 
 SIMULATED = "Simulated: nothing was trained."
 DOUBT = "The front and its doubt"
@@ -48,7 +48,7 @@ def sections(findings: Findings) -> list[tuple[str, list[str]]]:
         told["fidelity"] = []  # each shift tells of its short budget
     named = [(COMPARISONS[comparison][0], told[comparison]) for comparison in COMPARISONS]
     named += [
-        (DOUBT, _front(findings.members) + _gap(findings.gap, findings.members)),
+        (DOUBT, _front(findings.members) + _gap(findings.gap)),
         ("Longer training", _shifts(findings.shifts)),
         ("Confounders", [_ended(each) for each in findings.confounders]),
         ("Notes", [_ended(each) for each in findings.notes]),
@@ -117,11 +117,11 @@ def _aside(verdict: Verdict, n: int) -> str:
 def _effect(verdict: Verdict) -> str:
     if verdict.effect is None:
         return "no effect can be given"
-    bounds = interval(verdict.low, verdict.high, verdict.measure) or "(no interval)"
+    between = bounds(verdict, "(no interval)")
     factor = ""
     if verdict.measure not in POINTS and abs(verdict.effect) >= _FACTOR_FROM:
         factor = f", x {1 + verdict.effect / 100:.2f}"
-    return f"{amount(verdict.effect, verdict.measure)} {bounds}{factor}"
+    return f"{amount(verdict.effect, verdict.measure)} {between}{factor}"
 
 
 def _runs_needed(verdict: Verdict, mark: str = ";") -> str:
@@ -156,9 +156,9 @@ def _interactions(verdicts: Sequence[Verdict]) -> list[str]:
 
 def _minimal(minimal: Minimal) -> list[str]:
     if not minimal.dropped:
-        whole = f"The minimal recipe is the whole recipe of record {minimal.around}: {recipe(minimal.tricks)}"
+        whole = f"The minimal recipe is the whole recipe of {source(minimal.around)}: {recipe(minimal.tricks)}"
         return [f"{whole}. None of its tricks can go." + (f" {_ended(minimal.why)}" if minimal.why else "")]
-    head = f"The minimal recipe is {recipe(minimal.tricks)}, which is record {minimal.around} without "
+    head = f"The minimal recipe is {recipe(minimal.tricks)}, which is {source(minimal.around)} without "
     said = [head + recipe(minimal.dropped) + "."]
     against = "; ".join(
         f"{noun(each.measure)} {each.says}: {_effect(each)}, n = {each.n}{_runs_needed(each, ',')}"
@@ -185,27 +185,23 @@ def _front(members: Sequence[Member]) -> list[str]:
     return [text.replace("%", " %") + "."]
 
 
-def _gap(gap: Gap | None, members: Sequence[Member]) -> list[str]:
+def _gap(gap: Gap | None) -> list[str]:
     """How much of what the search showed was luck, and how much easier its images were."""
     if gap is None:
         return []
-    said = []
-    of = "1 confirmed recipe" if gap.recipes == 1 else f"{gap.recipes} confirmed recipes"
-    confirmed = [each for each in members if each.role == "front" and "accuracy" in each.fresh]
-    seen = [each.seen["accuracy"].value for each in confirmed if "accuracy" in each.seen]
-    fresh = [each.fresh["accuracy"].value for each in confirmed if "accuracy" in each.seen]
-    luck = gap.optimism
-    if seen:
-        said.append(
-            f"The search showed {sum(seen) / len(seen):.2f} %, fresh seeds give {sum(fresh) / len(fresh):.2f} % "
-            f"(mean of {of}): {_luck(luck)}"
-        )
-    else:
-        said.append(f"Search against fresh seeds, mean of {of}: {_luck(luck)}")
-    split = gap.split
-    text = f"On fresh seeds, validation minus test is {amount(split.value, 'accuracy')}"
-    said.append(f"{text} {_or_none(split)}, n = {split.n}.")
-    return said
+    luck, split = gap.optimism, gap.split
+    of = _recipes(gap.recipes)
+    if luck.n < gap.recipes:
+        of += f" from {luck.n} {'training' if luck.n == 1 else 'trainings'}"
+    return [
+        f"The search showed {gap.seen:.2f} %, fresh seeds give {gap.fresh:.2f} % (mean of {of}): {_luck(luck)}",
+        f"On fresh seeds, validation minus test is {amount(split.value, 'accuracy')} {_or_none(split)}, mean of "
+        f"{_recipes(split.n)}.",
+    ]
+
+
+def _recipes(count: int) -> str:
+    return "1 confirmed recipe" if count == 1 else f"{count} confirmed recipes"
 
 
 def _luck(luck: Mean) -> str:

@@ -22,6 +22,7 @@ class Estimate:
     freedom: float
     on: int  # runs with the trick
     off: int  # runs that it is compared with
+    others: int = 0  # runs of the same design that are neither: those with its rivals
 
 
 @dataclass(frozen=True)
@@ -33,11 +34,21 @@ class Unknown:
 
 
 @dataclass(frozen=True)
+class Constant(Unknown):
+    """An effect around which there is no noise at all. Of what is counted, and not measured, it is the truth."""
+
+    effect: float  # as that of an Estimate
+    on: int
+    off: int
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What is said of one trick, on one measure, in one comparison.
 
     Effect and bounds are points for percentages, and percent of the value for every other measure; their sign is
-    that of the measure's change, not of its merit. Bounds are None where there is no interval to give.
+    that of the measure's change, not of its merit. Bounds are None where there is no interval to give: where nothing
+    can be estimated, and where the effect is exact.
     """
 
     trick: str  # or "a + b" for an interaction
@@ -54,8 +65,9 @@ class Verdict:
     p: float | None  # of no effect, two-sided
     p_adjusted: float | None  # step-down as Holm 1979, over the tricks of this measure and comparison: see decide.py
     n: int  # runs behind it, of both arms
-    power: float | None  # to show an effect as large as the margin, with this n and this noise
-    more: int | None  # runs that are still missing for the power asked for; None where it is decided
+    power: float | None  # to show an effect as large as the margin, with this n and this noise, at this look
+    # Runs of the whole design that are still missing for the power asked for; None where it is decided.
+    more: int | None
     more_for: Literal["difference", "equivalence"] | None  # what these could show; the latter if it does nothing
     margin: float
     why: str = ""  # where there is no interval: why, and what to change

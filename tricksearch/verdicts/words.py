@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, Verdict
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
 
 # What the effects of a comparison compare, in the order in which they are told.
 COMPARISONS = {
@@ -69,6 +69,18 @@ def interval(low: float | None, high: float | None, measure: str) -> str:
     if low is None or high is None:
         return ""
     return f"[{plain(low, measure)}, {plain(high, measure)}]"
+
+
+def source(around: str) -> str:
+    """What was ablated: a record, by its id, or a recipe's file."""
+    return f"record {around}" if around.replace(".", "", 1).isdigit() else around
+
+
+def bounds(verdict: Verdict, none: str = "none") -> str:
+    """The adjusted interval; what is decided without one is exact."""
+    if verdict.low is None or verdict.high is None:
+        return none if verdict.says == UNDECIDED else "exact"
+    return interval(verdict.low, verdict.high, verdict.measure)
 
 
 def word(verdict: Verdict) -> str:

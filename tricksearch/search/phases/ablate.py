@@ -139,6 +139,7 @@ class Ablation:
         worse = [each.measure for each in verdicts if each.says not in (EQUIVALENT, HELPS)]
         return Minimal(
             around=self.target.record,
+            recipe=self._study.recipe(smallest).model_dump(mode="json"),
             tricks=tuple(sorted(smallest)),
             dropped=tuple(sorted(set(self.target.tricks) - set(smallest))),
             verdicts=tuple(verdicts),
@@ -184,6 +185,7 @@ def ablate_plan(
     if target is None or target.asked != study.ablate.around or target.searched != searched or edited:
         tricks, record = _chosen(study, [each for each in records if each.phase not in {"ablate", "confirm"}])
         if not tricks:
+            store.put_fact(FACT, None)  # what was ablated before is not what the study asks for now
             return lambda records: []
         target = Target(
             study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records, store), searched

@@ -100,16 +100,6 @@ def findings_or_why(study: Study, store: Store) -> Findings:
         return Findings(notes=(f"No verdict can be given here: {error}",), simulated=study.trial == "simulated")
 
 
-def minimal_tricks(study: Study, store: Store) -> dict[str, dict[str, object]] | None:
-    """The minimal recipe's tricks with their values, where it was shown to do as well as the whole."""
-    target = target_of(store)
-    if target is None:
-        return None
-    ablation, records = Ablation(study, target), store.records()
-    found = ablation.minimal(records)
-    return ablation.smallest(records) if found is not None and found.holds else None
-
-
 def _members(study: Study, store: Store, records: Sequence[Record], minimal: Minimal | None) -> tuple[Member, ...]:
     """What was confirmed, or else the front and the baseline."""
     seen = by_recipe(record for record in records if record.phase in SEEN_PHASES)
@@ -179,24 +169,37 @@ def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, floa
 
 def _gap(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
     """How much the choice flattered the front's members that were confirmed; None where none was."""
-    confirmed = [each for each in members if each.role == "front" and "accuracy" in each.fresh]
-    trainings: dict[str, list[float]] = {}  # what was made of one training was lucky together
-    for each in confirmed:
-        if "accuracy" in each.seen:
-            apart_by = each.seen["accuracy"].value - each.fresh["accuracy"].value
-            trainings.setdefault(each.record.partition(".")[0], []).append(apart_by)
-    lucky = [fmean(each) for each in trainings.values()]
-    apart = [
-        record.accuracy - record.test_accuracy
-        for record in records
-        if record.phase == "confirm"
-        and record.tricks
-        and record.accuracy is not None
-        and record.test_accuracy is not None
+    confirmed = [
+        each for each in members if each.role == "front" and "accuracy" in each.fresh.keys() & each.seen.keys()
     ]
-    if not lucky or not apart:
+    trainings: dict[str, list[Member]] = {}  # what was made of one training was lucky together
+    for each in confirmed:
+        trainings.setdefault(each.record.partition(".")[0], []).append(each)
+    seen, fresh = (
+        [fmean(getattr(each, when)["accuracy"].value for each in group) for group in trainings.values()]
+        for when in ("seen", "fresh")
+    )
+    # Runs of one recipe find the same images of a split easy.
+    apart = [
+        fmean(found)
+        for runs in by_recipe(each for each in records if each.phase == "confirm" and each.tricks).values()
+        if (
+            found := [
+                run.accuracy - run.test_accuracy
+                for run in runs
+                if run.accuracy is not None and run.test_accuracy is not None
+            ]
+        )
+    ]
+    if not seen or not apart:
         return None
-    return Gap(optimism=mean_of_runs(lucky), split=mean_of_runs(apart), recipes=len(lucky))
+    return Gap(
+        optimism=mean_of_runs([was - now for was, now in zip(seen, fresh, strict=True)]),
+        split=mean_of_runs(apart),
+        recipes=len(confirmed),
+        seen=fmean(seen),
+        fresh=fmean(fresh),
+    )
 
 
 def _shifts(short: Sequence[Verdict], full: Sequence[Verdict]) -> tuple[Shift, ...]:
@@ -248,25 +251,25 @@ def _swapped(pair: tuple[Verdict, Verdict], other: tuple[Verdict, Verdict]) -> b
 
 
 def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdict]) -> list[str]:
-    found = _failures("screen", records)
-    found += _uneven(screen, records)
+    own = screen.own(records)
+    found = _failures("screen", own)
+    found += _uneven(screen, own)
     if screen.earlier:
         found.append("The runs of a screen that was laid out otherwise (other tricks, other screen.runs) are not used.")
     if not mains:
         found.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
     accuracy = [each for each in mains if each.measure == "accuracy"]
     if accuracy and all(each.says == UNDECIDED for each in accuracy):
-        most = max((each.more for each in accuracy if each.more), default=0)
+        most, runs = max((each.more for each in accuracy if each.more), default=0), len(own)
         found.append(
-            f"No trick could be decided on accuracy with {accuracy[0].n} runs"
-            + (f": one of {accuracy[0].n + most} or more is needed (screen.runs; it begins anew)." if most else ".")
+            f"No trick could be decided on accuracy with {runs} runs"
+            + (f": a screen of {runs + most:,} or more is needed (screen.runs; it begins anew)." if most else ".")
         )
     return found
 
 
-def _uneven(screen: Screen, records: Sequence[Record]) -> list[str]:
+def _uneven(screen: Screen, runs: Sequence[Record]) -> list[str]:
     """Tricks with which more runs failed than without: their effects are those of the runs that survived."""
-    runs = [record for record in records if record.phase == "screen"]
     found = []
     for name in (name for factor in screen.factors for name in factor):
         arms = [[record.finished for record in runs if (name in record.tricks) == on] for on in (True, False)]

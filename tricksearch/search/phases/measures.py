@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from tricksearch.search.study import Study
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.trial.record import COUNTED, MEASURES, Record
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.effects import contrast
 from tricksearch.verdicts.scale import on_scale
@@ -52,6 +52,7 @@ def verdicts_on(
         power=study.verdicts.power,
         comparison=comparison,
         looks=looks,
+        counted=measure in COUNTED,
     )
 
 

@@ -53,7 +53,7 @@ class Screen:
     def _mark(self) -> str:
         """What tells this layout from every other one: a plan that is changed after a look is another experiment."""
         parts = [self.factors, self.design.sizes, self.design.kind, self._study.search.seed]
-        return json.dumps(parts)
+        return json.dumps(parts if self._study.screen.sequential else [*parts, "looked at once"])
 
     @property
     def earlier(self) -> bool:
@@ -78,13 +78,16 @@ class Screen:
 
         Where no block has been completed there are none.
         """
-        blocks = self._stored_blocks() if self._store is not None else self._blocks(records)
-        whole = [block for block in blocks if not self._missing(block, records)]
-        cells = [cell for block in whole for cell in block]
-        runs = self.found(cells, records)
+        whole = self._whole(records)
+        runs = self.found([cell for block in whole for cell in block], records)
         looks = self._looks(len(whole))
         pairs = self._decided(runs, "interaction", None) if self.design.pairs else []
         return (self._decided(runs, "screen", looks) if whole else []), (pairs if whole else [])
+
+    def own(self, records: Sequence[Record]) -> list[Record]:
+        """The runs that verdicts are made from, the failed ones included: those of completed blocks of this layout."""
+        marks = {cell.wanted.mark for block in self._whole(records) for cell in block}
+        return [record for record in records if record.phase == "screen" and mark_of(record) in marks]
 
     def short_verdicts(self, records: Sequence[Record]) -> list[Verdict]:
         """On each trick at the short budget; none before all of its runs are there."""
@@ -98,9 +101,11 @@ class Screen:
         known = {mark_of(record): record for record in records if record.finished}
         return [(cell.tricks, known[cell.wanted.mark]) for cell in cells if cell.wanted.mark in known]
 
-    def _stored_blocks(self) -> Iterable[list[Cell]]:
-        """The blocks that were laid out, by whatever margins then."""
-        return [self._cells(number, undecided) for number, undecided in enumerate(self._laid())]
+    def _whole(self, records: Sequence[Record]) -> list[list[Cell]]:
+        """The completed blocks; of those that were laid out, by whatever margins then, where there is a store."""
+        laid = (self._cells(number, undecided) for number, undecided in enumerate(self._laid()))
+        blocks = laid if self._store is not None else self._blocks(records)
+        return [block for block in blocks if not self._missing(block, records)]
 
     def _laid(self) -> list[list[str] | None]:
         """Of each block that was laid out, the tricks that were undecided then; None: it is for all."""
@@ -117,11 +122,10 @@ class Screen:
         done: list[Cell] = []
         for number in range(len(self.design.sizes)):
             laid = self._laid()
-            if number < len(laid):
-                undecided = laid[number]
-            else:
-                self._lay(undecided)
+            undecided = laid[number] if number < len(laid) else undecided
             block = self._cells(number, undecided)
+            if number >= len(laid):
+                self._lay(undecided)
             yield block
             if self._missing(block, records):
                 return

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from tricksearch.search.outputs import replace_file
-from tricksearch.search.phases.findings import findings_or_why, minimal_tricks
+from tricksearch.search.phases.findings import findings_or_why
 from tricksearch.search.store import Store
 from tricksearch.search.study import Study
+from tricksearch.trial.recipe import Recipe
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.table import FILE, every_verdict, write_csv
 
@@ -23,17 +24,17 @@ def write_verdicts(folder: Path, study: Study, store: Store) -> Findings:
         write_csv(findings, folder / FILE)
     else:
         (folder / FILE).unlink(missing_ok=True)
-    tricks = minimal_tricks(study, store)
-    if tricks is None or findings.minimal is None:
+    minimal = findings.minimal
+    if minimal is None or not minimal.holds:
         (folder / MINIMAL).unlink(missing_ok=True)
         return findings
-    spared = ", ".join(findings.minimal.dropped)
+    spared = ", ".join(minimal.dropped)
     simulated = "SIMULATED: nothing was trained. " if findings.simulated else ""
     heading = (
-        f"{simulated}The recipe of '{study.name}' around {findings.minimal.around} without {spared},\n"
+        f"{simulated}The recipe of '{study.name}' around {minimal.around} without {spared},\n"
         "which are not shown to help. It was run and is as good within the study's margins.\n"
         "Run it with: tricksearch trial minimal.yaml"
     )
-    text = study.recipe(tricks).to_yaml(heading)
+    text = Recipe.model_validate(minimal.recipe).to_yaml(heading)
     replace_file(folder / MINIMAL, lambda path: path.write_text(text, encoding="utf-8"))
     return findings
