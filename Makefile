@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 export RAY_USAGE_STATS_ENABLED := 0
 export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
+# Every trial's worker is a process of its own: without kept bytecode each would compile torch and Ray again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test check bench clean
 
