@@ -151,3 +151,5 @@ def test_a_plan_says_how_many_runs_are_needed(run_folder, tmp_path):
     assert "add 'phases: [screen" in said
 
     assert_bad_input(tricksearch("plan", study, cwd=tmp_path), "is not known", "--sd", "--like")
+    hopeless = tricksearch("plan", study, "--sd", "80", cwd=tmp_path)
+    assert_bad_input(hopeless, "even 20,000 runs are too few", "verdicts.margins")

@@ -35,7 +35,8 @@ def test_a_folder_named_twice_is_found_once(put, folder):
     assert discover([folder, str(folder) + "/"])["scale"] is discover([folder])["scale"]
 
 
-def test_an_edited_file_is_read_again(put, folder):
+def test_an_edited_file_is_read_again(put, folder, monkeypatch):
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
     put("scale")
     first = discover([folder])["scale"]
     file = folder / "scale.py"

@@ -4,7 +4,7 @@ import random
 
 import pytest
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.search.ear import Ear
@@ -109,7 +109,7 @@ def test_what_was_confirmed_never_moves_the_front(make_simulated, make_loop):
     assert front_of(records, study) == front_of(kept, study)
 
 
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12)
 @given(cuts=st.lists(st.integers(1, 40), max_size=4), order=st.integers(0, 100))
 def test_a_study_that_is_cut_off_anywhere_runs_the_same_designs(make_simulated, make_loop, tmp_path, cuts, order):
     recipe = tmp_path / "whole.yaml"
@@ -222,7 +222,7 @@ def test_an_ablation_that_the_study_no_longer_asks_for_is_no_longer_told(make_si
     assert "Nothing was ablated" in " ".join(found.notes)
 
 
-def test_a_screen_whose_looks_were_switched_off_begins_anew(make_simulated, make_loop):
+def test_a_screen_whose_looks_were_switched_off_begins_anew(make_simulated, make_loop, registry_of):
     study = make_simulated(["screen"], planted(sd=3.0), screen={"runs": 32})
     loop, store = make_loop(study)
     play(loop, count=17)
@@ -231,6 +231,11 @@ def test_a_screen_whose_looks_were_switched_off_begins_anew(make_simulated, make
     loop, store = make_loop(once)
     play(loop)
     assert sum(record.phase == "screen" for record in store.records()) == 16 + 32
+    block, alike = (
+        laid_out(study.model_copy(update={"screen": study.screen.model_copy(update=keys)}), registry_of).plan([])
+        for keys in ({"runs": 8}, {"runs": 8, "sequential": False})
+    )
+    assert block == alike, "of a single block there is one look either way"
     assert "laid out otherwise" in " ".join(findings_of(once, store).notes)
 
 

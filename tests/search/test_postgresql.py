@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy
 import yaml
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
@@ -83,7 +83,7 @@ texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(["record", "report", "fact"]), small, small, texts, numbers), max_size=8))
 def test_it_reads_as_what_was_written(server, follow, written):
     store = Store(server, namespace(next(names)), hold=True)

@@ -1,7 +1,7 @@
 import random
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.search.proposer import Proposer
@@ -63,7 +63,7 @@ def test_a_space_that_is_used_up_ends_the_search(make_study, registry_of, make_r
     assert len(set(keys(records))) == 9
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15)
 @given(count=st.integers(1, 25), gone=st.sets(st.integers(0, 24)))
 def test_a_rebuilt_proposer_repeats_nothing_and_fills_the_gaps(make_study_once, make_record, count, gone):
     study, registry = make_study_once

@@ -3,7 +3,7 @@ import sqlite3
 
 import pytest
 import sqlalchemy
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
@@ -17,7 +17,7 @@ numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=30)
 @given(
     st.lists(
         st.tuples(st.integers(0, 10**6), st.sampled_from(STATUSES), texts, numbers, numbers),
@@ -46,7 +46,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40)
 @given(operations)
 def test_a_store_reads_as_what_was_written(tmp_path_factory, follow, written):
     """A second record of one trial and variant is refused, a second report or fact takes the first one's place."""

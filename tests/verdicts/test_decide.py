@@ -149,6 +149,14 @@ def test_the_power_at_a_first_look_is_that_of_this_look():
     assert told < 0.3
 
 
+def test_what_is_missing_is_counted_for_a_last_look():
+    each = [estimate(0.09, 0.045, name, freedom=45.0) for name in "abcdefghij"]
+    early, last = (decide(each, **ACCURACY, looks=looks)[0] for looks in (Looks((0.5,)), None))
+    assert early.power < 0.8 <= last.power
+    assert (early.more, early.more_for) == (last.more, last.more_for) == (last.more, "equivalence")
+    assert last.more > 0
+
+
 def test_what_is_missing_brings_the_power_that_was_asked_for():
     each = [estimate(0.1, 0.0628, name, freedom=45.0) for name in "abcdefghij"]
     found = decide(each, **ACCURACY)[0]

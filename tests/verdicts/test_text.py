@@ -12,6 +12,7 @@ from tricksearch.trial.record import MEASURES
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
 from tricksearch.verdicts.table import COLUMNS, rows, write_csv
 from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
+from tricksearch.verdicts.verdict import MOST
 from tricksearch.verdicts.words import NOUNS, POINTS, amount, word
 
 
@@ -92,6 +93,12 @@ def test_a_minimal_recipe_holds_or_does_not():
     assert told(minimal=not_run)["Minimal recipe"][1] == "It is not shown to hold: its runs failed."
     assert "None of its tricks can go" in told(minimal=Minimal("3", {}, ("a",), (), (), True))["Minimal recipe"][0]
     assert "is no trick at all" in told(minimal=Minimal("3", {}, (), ("a",), (), True))["Minimal recipe"][0]
+
+
+def test_runs_that_nobody_makes_are_not_counted():
+    said = told(verdicts=(verdict(says="undecided", more=MOST),))["Screen"][0]
+    assert "no number of runs that anyone makes" in said
+    assert f"{MOST:,}" not in said
 
 
 def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tricksearch.verdicts.designs import Design, Kind
 
 MEASURE = "accuracy"
-MOST = 100_000  # runs; no screen has so many
+MOST = 20_000  # runs; no screen has so many
 
 
 @dataclass(frozen=True)
@@ -116,17 +116,17 @@ def _enough(factors: Sequence[tuple[str, ...]], kind: Kind, is_enough: Callable[
 
     low, high = 0, 8
     while not fits(high):
-        if high > MOST:
+        if high == MOST:
             try:
-                name = choose(factors, high, kind).name
+                choose(factors, high, kind)
             except ValueError as error:
                 raise InputError(str(error), place="screen.design", remedy="set 'screen: {design: auto}'") from None
             raise InputError(
-                f"even {high:,} runs are too few ({name})",
+                f"even {high:,} runs are too few",
                 place="verdicts.margins",
                 remedy="look for larger effects, or make runs less noisy with more validation images",
             )
-        low, high = high, 2 * high
+        low, high = high, min(2 * high, MOST)
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)

@@ -9,6 +9,7 @@ import dataclasses
 import functools
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.util
 import inspect
 import pkgutil
@@ -17,7 +18,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 
 from tricksearch.contract.card import card
 from tricksearch.contract.domains import Choice, Domain, DomainError
@@ -96,13 +97,22 @@ def _from_entry_points() -> Iterator[Callable[[], type[Trick]]]:
         yield lambda load=load, place=place: _trick_of(load(), place)  # type: ignore[misc]
 
 
+class _FromSource(importlib.machinery.SourceFileLoader):
+    """Reads a file's text, never its bytecode, which is kept by second and size: an edit may leave both as they are."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        """The code of the text as it is now."""
+        path = self.get_filename(fullname)
+        return self.source_to_code(self.get_data(path), path)
+
+
 def _load_file(file: Path) -> ModuleType:
     text = file.read_bytes()
     mark = hashlib.sha256(str(file).encode() + b"\0" + text).hexdigest()[:12]
     name = f"tricksearch_folder_{mark}.{file.stem}"
     if name in sys.modules:
         return sys.modules[name]
-    spec = importlib.util.spec_from_file_location(name, file)
+    spec = importlib.util.spec_from_file_location(name, file, loader=_FromSource(name, str(file)))
     if spec is None or spec.loader is None:
         raise ImportError(f"{file} cannot be loaded as Python")
     module = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ from tricksearch.trial.record import MEASURES, Record
 from tricksearch.verdicts.findings import Findings, Mean, Member, Minimal
 from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import SIMULATED, recipe, sections
-from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
 from tricksearch.verdicts.words import COMPARISONS, POINTS, amount, bounds, noun, plain, source, unit, word
 
 
@@ -143,7 +143,7 @@ def _table(verdicts: Sequence[Verdict]) -> str:
             _number(f"{plain(each.margin, each.measure)} {unit(each.measure)}"),
             _number(f"{each.n:,}"),
             _number("-" if each.power is None else f"{100 * each.power:.0f} %"),
-            _number(f"{each.more:,}" if each.more else ""),
+            _number(("" if each.more < MOST else "over ") + f"{each.more:,}" if each.more else ""),
             f'<td class="why">{_text(each.why)}</td>',
         ]
         rows.append(f'<tr data-comparison="{_text(each.comparison)}">{"".join(cells)}</tr>')

@@ -42,7 +42,7 @@ MEASURES: Mapping[str, Measure] = {
     "train_seconds": Measure("s", False, "training time", 2),
 }
 
-COUNTED = frozenset({"params", "macs", "file_bytes"})  # measures that have no noise
+COUNTED = frozenset({"params", "macs", "file_bytes"})  # not measured: what does not vary in them is exact
 # Measures that the shape of the graph decides.
 FORESEEN = frozenset({"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", *COUNTED})
 

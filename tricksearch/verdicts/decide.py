@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tricksearch.verdicts.planning import MOST, between
+from tricksearch.verdicts.planning import between
 from tricksearch.verdicts.scale import margin_on_scale, shown
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.student import critical, power_to_differ, power_to_match, two_sided
-from tricksearch.verdicts.verdict import UNDECIDED, Constant, Estimate, Says, Unknown, Verdict
+from tricksearch.verdicts.verdict import MOST, UNDECIDED, Constant, Estimate, Says, Unknown, Verdict
 
 Floats = NDArray[np.float64]
 
@@ -84,7 +84,7 @@ def decide(
         # The levels at which the step-down test begins.
         levels = (1 - confidence) / len(known), (1 - confidence) * WEIGHT / (len(known) - 1 + WEIGHT)
         powers = power_to_differ(limit / errors, freedoms, looks.nominal(levels[0]))
-        differing = powers < power
+        differing = power_to_differ(limit / errors, freedoms, levels[0]) < power
         missing = _missing(limit / errors, freedoms, runs, power, levels, differing)
         for at, each in enumerate(known):
             says = _says(bool(tested.differs[at]), bool(tested.equivalent[at]), (each.effect > 0) == maximize)
@@ -219,7 +219,7 @@ def _missing(
 
 
 def _fewest(enough: Callable[[Any], NDArray[np.bool_]]) -> NDArray[Any]:
-    """For each trick the fewest runs that are enough; MOST or more is as good as never."""
+    """For each trick the fewest runs that are enough, or MOST."""
     none = enough(0)
     low, high = np.zeros(len(none), dtype=int), np.ones(len(none), dtype=int)
     while not enough(high).all() and high.max() < MOST:
@@ -228,4 +228,4 @@ def _fewest(enough: Callable[[Any], NDArray[np.bool_]]) -> NDArray[Any]:
         middle = (low + high) // 2
         fits = enough(middle)
         low, high = np.where(fits, low, middle), np.where(fits, middle, high)
-    return np.where(none, 0, high)
+    return np.where(none, 0, np.minimum(high, MOST))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import random
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -144,10 +145,9 @@ def _kind(factors: Factors, runs: int) -> str:
 
 def _sizes(kind: str, factors: Factors, runs: int) -> Iterator[int]:
     """The runs of each block; none where not even one block fits."""
-    fitting = [size for size in _until(_possible(kind, factors, 1), runs) if size >= runs / LOOKS]
-    if not fitting:
+    size = next(_until(_possible(kind, factors, math.ceil(runs / LOOKS)), runs), None)
+    if size is None:
         return
-    size = fitting[0]
     count, rest = divmod(runs, size)
     if kind == "plackett_burman":
         yield from [size] * (count - 1)
@@ -265,7 +265,7 @@ def _fraction(columns: int) -> Any:
     return pyDOE3.fracfact(FRACTIONS[columns])
 
 
-@functools.cache
+@functools.lru_cache(maxsize=16)
 def _folded(size: int) -> Any:
     """A Plackett-Burman design, its constant column used as well, above its mirror image: (size, size / 2)."""
     import numpy as np

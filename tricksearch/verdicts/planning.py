@@ -9,8 +9,7 @@ import numpy as np
 
 from tricksearch.verdicts.designs import Design
 from tricksearch.verdicts.student import power_to_differ
-
-MOST = 10_000_000  # runs; who needs more will not run them
+from tricksearch.verdicts.verdict import MOST
 
 
 def planned_power(n: int, sd: float, effect: float, tricks: int, confidence: float = 0.95) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
-from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
 from tricksearch.verdicts.words import COMPARISONS, PAIRED, POINTS, amount, bounds, interval, noun, plain, source, unit
 
 SIMULATED = "Simulated: nothing was trained."
@@ -129,6 +129,8 @@ def _runs_needed(verdict: Verdict, mark: str = ";") -> str:
         return ""
     margin = f"{plain(verdict.margin, verdict.measure)} {unit(verdict.measure)}"
     runs = "1 more run" if verdict.more == 1 else f"{verdict.more:,} more runs"
+    if verdict.more >= MOST:
+        return f"{mark} no number of runs that anyone makes would show a difference as large as the margin of {margin}"
     if verdict.more_for == "equivalence":
         return f"{mark} about {runs} would show it to be equivalent, within {margin}, if it does nothing"
     return f"{mark} about {runs} would show a difference as large as the margin of {margin}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+MOST = 10_000_000  # runs; who needs more will not run them
 HELPS, HURTS, EQUIVALENT, UNDECIDED = "helps", "hurts", "equivalent", "undecided"
 Says = Literal["helps", "hurts", "equivalent", "undecided"]
 
@@ -66,7 +67,7 @@ class Verdict:
     p_adjusted: float | None  # step-down as Holm 1979, over the tricks of this measure and comparison: see decide.py
     n: int  # runs behind it, of both arms
     power: float | None  # to show an effect as large as the margin, with this n and this noise, at this look
-    # Runs of the whole design that are still missing for the power asked for; None where it is decided.
+    # Runs of the whole design that are missing for the power asked for, at a last look; MOST at most; None: decided.
     more: int | None
     more_for: Literal["difference", "equivalence"] | None  # what these could show; the latter if it does nothing
     margin: float

@@ -24,7 +24,7 @@ from tricksearch.verdicts.confounders import confounders, typical
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.front import membership
 from tricksearch.verdicts.means import mean_of_runs
-from tricksearch.verdicts.verdict import EQUIVALENT, UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import EQUIVALENT, MOST, UNDECIDED, Verdict
 
 Change = Literal["same", "sign changes", "order changes", "effect fades", "effect appears", "undecided"]
 SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
@@ -255,16 +255,17 @@ def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdic
     found = _failures("screen", own)
     found += _uneven(screen, own)
     if screen.earlier:
-        found.append("The runs of a screen that was laid out otherwise (other tricks, other screen.runs) are not used.")
+        found.append(
+            "The runs of a screen that was laid out otherwise (by other tricks or another 'screen') are not used."
+        )
     if not mains:
         found.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
     accuracy = [each for each in mains if each.measure == "accuracy"]
     if accuracy and all(each.says == UNDECIDED for each in accuracy):
-        most, runs = max((each.more for each in accuracy if each.more), default=0), len(own)
-        found.append(
-            f"No trick could be decided on accuracy with {runs} runs"
-            + (f": a screen of {runs + most:,} or more is needed (screen.runs; it begins anew)." if most else ".")
-        )
+        most = max((each.more for each in accuracy if each.more), default=0)
+        runs = len(screen.own(records, whole=True))
+        needed = f": a screen of {runs + most:,} or more is needed (screen.runs; it begins anew)" * (0 < most < MOST)
+        found.append(f"No trick could be decided on accuracy with {runs} runs{needed}.")
     return found
 
 

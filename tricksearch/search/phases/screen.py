@@ -53,7 +53,8 @@ class Screen:
     def _mark(self) -> str:
         """What tells this layout from every other one: a plan that is changed after a look is another experiment."""
         parts = [self.factors, self.design.sizes, self.design.kind, self._study.search.seed]
-        return json.dumps(parts if self._study.screen.sequential else [*parts, "looked at once"])
+        looks = self._study.screen.sequential or len(self.design.sizes) == 1
+        return json.dumps(parts if looks else [*parts, "looked at once"])
 
     @property
     def earlier(self) -> bool:
@@ -84,9 +85,10 @@ class Screen:
         pairs = self._decided(runs, "interaction", None) if self.design.pairs else []
         return (self._decided(runs, "screen", looks) if whole else []), (pairs if whole else [])
 
-    def own(self, records: Sequence[Record]) -> list[Record]:
-        """The runs that verdicts are made from, the failed ones included: those of completed blocks of this layout."""
-        marks = {cell.wanted.mark for block in self._whole(records) for cell in block}
+    def own(self, records: Sequence[Record], whole: bool = False) -> list[Record]:
+        """The runs of this layout, the failed ones included; with `whole` those of completed blocks."""
+        blocks = self._whole(records) if whole else self._stored_blocks()
+        marks = {cell.wanted.mark for block in blocks for cell in block}
         return [record for record in records if record.phase == "screen" and mark_of(record) in marks]
 
     def short_verdicts(self, records: Sequence[Record]) -> list[Verdict]:
@@ -101,10 +103,13 @@ class Screen:
         known = {mark_of(record): record for record in records if record.finished}
         return [(cell.tricks, known[cell.wanted.mark]) for cell in cells if cell.wanted.mark in known]
 
+    def _stored_blocks(self) -> Iterable[list[Cell]]:
+        """The blocks that were laid out, complete or not."""
+        return [self._cells(number, undecided) for number, undecided in enumerate(self._laid())]
+
     def _whole(self, records: Sequence[Record]) -> list[list[Cell]]:
         """The completed blocks; of those that were laid out, by whatever margins then, where there is a store."""
-        laid = (self._cells(number, undecided) for number, undecided in enumerate(self._laid()))
-        blocks = laid if self._store is not None else self._blocks(records)
+        blocks = self._stored_blocks() if self._store is not None else self._blocks(records)
         return [block for block in blocks if not self._missing(block, records)]
 
     def _laid(self) -> list[list[str] | None]:
