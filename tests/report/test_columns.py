@@ -154,3 +154,5 @@ def test_the_details_carry_n_hardware_and_doubt() -> None:
 def test_a_machine_that_drifted_is_named() -> None:
     records = [_record(0, 90.0, 1.0, latency_drift=1.0), _record(1, 91.0, 0.9, latency_drift=1.2)]
     assert "In 1 record the machine's speed changed" in " ".join(details(view(records, BOTH), {}))
+    blocks = [_record(0, 90.0, 1.0, latency_spread=0.04), _record(1, 91.0, 0.9, latency_spread=0.3)]
+    assert "In 1 record the machine's speed changed" in " ".join(details(view(blocks, BOTH), {}))

@@ -9,7 +9,7 @@ from typing import Any
 from tricksearch.report.columns import View, accuracy_interval
 from tricksearch.trial.record import MEASURES, STATUSES, machine_line
 
-DRIFT = 0.02  # what the stopwatch tries to keep below
+DRIFT, SPREAD = 0.02, 0.05  # what the stopwatch tries to keep below
 
 
 def answer(seen: View) -> str:
@@ -64,11 +64,16 @@ def details(seen: View, study: Mapping[str, Any]) -> list[str]:
             f"Constraints: {', '.join(study['constraints'])}. {_n(len(seen.infeasible), 'finished record')} "
             f"{'breaks' if len(seen.infeasible) == 1 else 'break'} them and cannot be on the front."
         )
-    drifted = [each for each in seen.records if each.latency_drift is not None and abs(each.latency_drift - 1) > DRIFT]
+    drifted = [
+        each
+        for each in seen.records
+        if abs((each.latency_drift or 1.0) - 1) > DRIFT or (each.latency_spread or 0.0) > SPREAD
+    ]
     if drifted:
         lines.append(
             f"In {_n(len(drifted), 'record')} the machine's speed changed by more than {100 * DRIFT:.0f} % while"
-            " latency was taken (a reference model is timed before and after): read those with care."
+            " latency was taken (a reference model is timed before and after), or the blocks of calls differed by more"
+            f" than {100 * SPREAD:.0f} %: read those with care."
         )
     lines.append(
         f"{_runs(seen)}, and the validation images are those that the search chose by: the best values shown are"

@@ -35,7 +35,7 @@ from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.runner import Runner
 from tricksearch.trial.runtimes import ONNX_RUNTIME, check_fit
-from tricksearch.trial.stopwatch import DRIFT, Timing
+from tricksearch.trial.stopwatch import Timing
 
 GRAPH = "model.onnx"
 Note = Callable[[str], None]
@@ -331,7 +331,7 @@ class Stages:
                 with shop.machine.alone():
                     timing = shop.runner.time(settings)
                 measured = _measures_of(timing)
-                if abs(timing.drift - 1) <= DRIFT:  # what a restless machine gave is not handed on to other nets
+                if timing.steady:  # what a restless machine gave is not handed on to other nets
                     shop.cache.put("latency", key, measured)
                 return measured
         self._found("latency")

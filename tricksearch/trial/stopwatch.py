@@ -1,9 +1,10 @@
 """The stopwatch: what a loaded deployable costs, on a machine that holds still.
 
-reference -> warm-up -> blocks of single calls -> reference, until the reference has held; then throughput.
+reference -> warm-up -> blocks of single calls -> reference, until all have held; then throughput.
 The reference is a small fixed graph, the canary: where its speed changed between the two looks, so did the
-machine, and the blocks are taken again. A latency is that of a call from outside, copies to a device included. What
-runs on a GPU has a second reference there; a predictor with `on_device` is timed by the device's events as well.
+machine, and the blocks are taken again; likewise where they differ from each other. A latency is that of a call from
+outside, copies to a device included. What runs on a GPU has a second reference there; a predictor with `on_device` is
+timed by the device's events as well.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from tricksearch.trial import gpu
 from tricksearch.trial.settings import LatencySettings
 
 DRIFT = 0.02  # a reference that moved by more than this share asks for another attempt
+SPREAD = 0.05  # and so do blocks that differ by more than this one: something came and went between the two looks
 ATTEMPTS = 4
 STEADY = 0.02  # two successive pieces of the warm-up whose medians differ by no more than this share agree
 PIECES = 8  # of the warm-up at most: on a machine that never settles it has to end
@@ -55,49 +57,59 @@ class Timing:
     device_p95_ms: float | None = None  # of all such runs
     note: str = ""  # what could not be told
 
+    @property
+    def steady(self) -> bool:
+        """Whether the machine held still."""
+        return _unrest(self.drift, self.spread) <= 1
+
 
 def time_latency(predictor: Predictor, images: Array, settings: LatencySettings, device: str = "cpu") -> Timing:
     """Time a predictor on batches that are filled from images float32 (N, C, H, W), N >= 1.
 
-    The caller sees to it that the machine is otherwise idle. Of several attempts, the one with the least drift is kept.
-    `device` is the runtime's.
+    The caller sees to it that the machine is otherwise idle. Of several attempts the steadiest one is kept. `device` is
+    the runtime's.
     """
     references = [_reference(), *([gpu.reference()] if device == "cuda" else [])]
     batch = filled(images, settings.batch)
     step, note = _step(predictor, batch, device)
     blocks: list[Array] = []
     inside: list[Array] = []
-    drift, attempts = float("inf"), 0
+    drift, spread, attempts = math.inf, math.inf, 0
     before = _speeds(references, settings)
-    while attempts < ATTEMPTS and abs(drift - 1) > DRIFT:
+    while attempts < ATTEMPTS and _unrest(drift, spread) > 1:
         attempts += 1
         _warm_up(lambda: predictor(batch), settings.block_seconds / 4)
         found = [_block(lambda: predictor(batch), settings.block_seconds) for _ in range(settings.blocks)]
         found_inside = _device_blocks(step, float(np.median(np.concatenate(found))), settings, device) if step else []
         after = _speeds(references, settings)
         moved = float(max(after / before, key=lambda ratio: abs(ratio - 1)))
-        if not blocks or abs(moved - 1) < abs(drift - 1):
-            blocks, inside, drift = found, found_inside, moved
+        low, middle, high = np.percentile([np.median(block) for block in found], [25, 50, 75])
+        apart = float((high - low) / middle)
+        if not blocks or _unrest(moved, apart) < _unrest(drift, spread):
+            blocks, inside, drift, spread, median = found, found_inside, moved, apart, float(middle)
         before = after
-    medians = np.array([np.median(block) for block in blocks])
-    low, middle, high = np.percentile(medians, [25, 50, 75])
     calls = np.concatenate(blocks)
     return Timing(
-        median_ms=float(middle * 1e3),
+        median_ms=median * 1e3,
         p95_ms=float(np.percentile(calls, 95) * 1e3),
         p99_ms=float(np.percentile(calls, 99) * 1e3),
-        spread=float((high - low) / middle),
+        spread=spread,
         runs=len(calls),
         drift=drift,
         attempts=attempts,
         throughput={
-            str(size): size / (float(middle) if size == settings.batch else _seconds(predictor, images, size, settings))
+            str(size): size / (median if size == settings.batch else _seconds(predictor, images, size, settings))
             for size in settings.batches
         },
         device_ms=float(np.median([np.median(block) for block in inside]) * 1e3) if inside else None,
         device_p95_ms=float(np.percentile(np.concatenate(inside), 95) * 1e3) if inside else None,
         note=note,
     )
+
+
+def _unrest(drift: float, spread: float) -> float:
+    """How far the machine was from holding still; up to 1 it counts as still."""
+    return max(abs(drift - 1) / DRIFT, spread / SPREAD)
 
 
 def filled(images: Array, batch: int) -> Array:
