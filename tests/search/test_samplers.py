@@ -6,10 +6,12 @@ import numpy as np
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from tricksearch.search.layout import Layout, Parameter
 from tricksearch.search.sampler import Outcome
 from tricksearch.search.samplers import SAMPLERS, make_sampler
+from tricksearch.search.surrogate import GaussianProcess
 from tricksearch.verdicts.front import hypervolume
 
 LAYOUT = Layout(
@@ -58,6 +60,22 @@ def test_every_sampler_finds_settings_that_can_run_and_repeats_its_stream(name):
     for each in one:
         np.testing.assert_equal(LAYOUT.setting(LAYOUT.row(each.setting)), each.setting)
     assert [each.setting for each in search(name, 30, seed=6)] != [each.setting for each in one]
+
+
+def test_the_default_leaves_the_other_cores_to_the_trials(monkeypatch):
+    asked, real = [], GaussianProcess.predict
+
+    def predict(model, points):
+        asked.append({each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"})
+        return real(model, points)
+
+    monkeypatch.setattr(GaussianProcess, "predict", predict)
+    with threadpool_limits(2, user_api="blas"):
+        search("auto", 14)
+        after = {each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"}
+    assert asked
+    assert set().union(*asked) == {1}
+    assert 1 not in after, "what else runs in this process has its threads again"
 
 
 def test_the_gaussian_process_of_optuna_is_there_too():

@@ -10,10 +10,12 @@ and then a neighbour is drawn blindly, because a model that is wrong would never
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from scipy.stats import norm, rankdata
+from threadpoolctl import ThreadpoolController
 
 from tricksearch.search.layout import Layout, Rows, Setting
 from tricksearch.search.plain_samplers import LocalSearch
@@ -46,7 +48,9 @@ class GuidedSearch(LocalSearch):
             return
         known = self._known(members)
         candidates = self._candidates(members, random)
-        gain = self._gain(known, members, candidates, random)
+        # Matrices of 200 rows are no work to share: threads would only take cores from the trials.
+        with _threads().limit(limits=1, user_api="blas"):
+            gain = self._gain(known, members, candidates, random)
         yield from self._settings(candidates[np.argsort(-gain, kind="stable")])
 
     def _known(self, members: Sequence[Outcome]) -> list[Outcome]:
@@ -170,6 +174,11 @@ class GuidedSearch(LocalSearch):
             model.condition(np.concatenate([known, waiting]), np.append(values, believed))
         mean, spread = model.predict(asked)
         return mean, spread, believed
+
+
+@functools.cache
+def _threads() -> ThreadpoolController:
+    return ThreadpoolController()
 
 
 def _reference(scores: Rows) -> Rows:
