@@ -32,10 +32,10 @@ import psutil
 from benchmarks.common import ROOT, Row, give_result, hardware_line, print_rows, run_python
 from tricksearch.contract import Deployable, Workbench, discover
 from tricksearch.trial.machine import Machine
+from tricksearch.trial.record import DRIFT
 from tricksearch.trial.runner import Runner, end_with
 from tricksearch.trial.runtimes import ONNX_RUNTIME
 from tricksearch.trial.settings import LatencySettings
-from tricksearch.trial.stopwatch import DRIFT
 
 NICE = 15  # Ray starts its workers so
 SHAPE = (3, 32, 32)

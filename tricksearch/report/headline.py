@@ -7,9 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tricksearch.report.columns import View, accuracy_interval
-from tricksearch.trial.record import MEASURES, STATUSES, machine_line
-
-DRIFT, SPREAD = 0.02, 0.05  # what the stopwatch tries to keep below
+from tricksearch.trial.record import DRIFT, MEASURES, SPREAD, STATUSES, machine_line
 
 
 def answer(seen: View) -> str:

@@ -42,6 +42,8 @@ MEASURES: Mapping[str, Measure] = {
     "train_seconds": Measure("s", False, "training time", 2),
 }
 
+# The shares by which a reference, before and after, and the blocks of calls may differ while a latency is taken.
+DRIFT, SPREAD = 0.02, 0.05
 COUNTED = frozenset({"params", "macs", "file_bytes"})  # not measured: what does not vary in them is exact
 # Measures that the shape of the graph decides.
 FORESEEN = frozenset({"latency_ms", "latency_p95_ms", "latency_p99_ms", "throughput", "memory_bytes", *COUNTED})

@@ -26,10 +26,9 @@ import numpy as np
 
 from tricksearch.contract import Predictor
 from tricksearch.trial import gpu
+from tricksearch.trial.record import DRIFT, SPREAD
 from tricksearch.trial.settings import LatencySettings
 
-DRIFT = 0.02  # a reference that moved by more than this share asks for another attempt
-SPREAD = 0.05  # and so do blocks that differ by more than this one: something came and went between the two looks
 ATTEMPTS = 4
 STEADY = 0.02  # two successive pieces of the warm-up whose medians differ by no more than this share agree
 PIECES = 8  # of the warm-up at most: on a machine that never settles it has to end

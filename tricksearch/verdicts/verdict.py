@@ -54,9 +54,7 @@ class Verdict:
 
     trick: str  # or "a + b" for an interaction
     measure: str
-    comparison: (
-        str  # "screen", "interaction", "leave_one_out", "add_one_in", "ladder", "pair", "minimal"...: see words.py
-    )
+    comparison: str  # one of COMPARISONS in words.py: "screen", "leave_one_out"...
     says: Says
     effect: float | None
     low: float | None  # adjusted over the tricks: excludes 0 exactly where the effect is shown

@@ -185,7 +185,7 @@ def ablate_plan(
     if target is None or target.asked != study.ablate.around or target.searched != searched or edited:
         tricks, record = _chosen(study, [each for each in records if each.phase not in {"ablate", "confirm"}])
         if not tricks:
-            store.put_fact(FACT, None)  # what was ablated before is not what the study asks for now
+            store.put_fact(FACT, None)  # the study no longer asks for what was ablated before
             return lambda records: []
         target = Target(
             study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records, store), searched
