@@ -10,7 +10,7 @@ import importlib
 import itertools
 import sys
 
-from benchmarks.common import Row, hardware_line, print_rows
+from benchmarks.support.common import Row, hardware_line, print_rows
 
 NAMES = (
     "samplers",

@@ -23,13 +23,13 @@ from typing import Any, cast
 
 import numpy as np
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows, ratio
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, ratio
 from tricksearch.contract import Deployable, Runtime, TrialError, Workbench, build, discover, in_order
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.runner import Runner
-from tricksearch.trial.runtimes import ONNX_RUNTIME
-from tricksearch.trial.settings import LatencySettings, NetSettings
-from tricksearch.trial.stopwatch import Timing
+from tricksearch.records.settings import LatencySettings, NetSettings
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
+from tricksearch.trial.measuring.stopwatch import Timing
 
 SEED, CLASSES, IMAGES = 0, 100, 64
 RUNTIMES: dict[str, dict[str, dict[str, Any]]] = {
@@ -82,8 +82,8 @@ def measure(arms: list[tuple[str, str]], size: int, batch: int) -> dict[tuple[st
     """The timing of each combination, or why there is none."""
     import torch
 
-    from tricksearch.trial.export import export
-    from tricksearch.trial.nets import build_net
+    from tricksearch.trial.measuring.export import export
+    from tricksearch.trial.training.nets import build_net
 
     shape = (3, size, size)
     torch.manual_seed(SEED)

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common import ROOT, Finished, Row, hardware_line, print_rows, ratio, run_python
-from tricksearch.search.study import load_study
+from benchmarks.support.common import ROOT, Finished, Row, hardware_line, print_rows, ratio, run_python
+from tricksearch.study.study import load_study
 
 STUDY = "studies/digits.yaml"
 TRIALS = 40
@@ -34,7 +34,7 @@ def main(arguments: list[str]) -> list[Row]:
         command = ("-c", "from tricksearch.cli import main; main()", "run", STUDY, "--phases", "search")
         ours = run_python(*command, "--trials", str(trials), "--out", str(folder), watch_memory=True)
         records = pd.read_parquet(folder / "records.parquet")
-    peer = run_python("-m", "benchmarks.plain_optuna", STUDY, str(trials), watch_memory=True)
+    peer = run_python("-m", "benchmarks.support.plain_optuna", STUDY, str(trials), watch_memory=True)
     rows = [*_rows(ours, peer, records)]
     print_rows(f"{STUDY}, {trials} trials; the peer is a hand-written Optuna loop in one process", rows)
     reasons = records.loc[records["status"] != "finished", "reason"].tolist()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.common import Finished, Row, hardware_line, print_rows, ratio, run_python
+from benchmarks.support.common import Finished, Row, hardware_line, print_rows, ratio, run_python
 
 TARGET = 0.05  # seconds a trial at n = 1,000
 OVER = 1.05  # times the ideal, with trials of a second
@@ -30,19 +30,19 @@ def main(arguments: list[str]) -> list[Row]:
     parser.add_argument("--short", action="store_true", help="without a look at the memory over 10,000 trials")
     asked = parser.parse_args(arguments)
     print(hardware_line())
-    ours = run_python("-m", "benchmarks.no_op", str(asked.n))
-    reuse = run_python("-m", "benchmarks.stock_tune", str(asked.stock_n), "reuse")
-    plain = run_python("-m", "benchmarks.stock_tune", str(asked.slow_n), "plain")
+    ours = run_python("-m", "benchmarks.support.no_op", str(asked.n))
+    reuse = run_python("-m", "benchmarks.support.stock_tune", str(asked.stock_n), "reuse")
+    plain = run_python("-m", "benchmarks.support.stock_tune", str(asked.slow_n), "plain")
     rows = [*_rows("stock, reuse_actors", ours, reuse), *_rows("stock, as documented", ours, plain)]
     if asked.second_n > WORKERS:
         n = str(asked.second_n)
         rows += _second(
-            run_python("-m", "benchmarks.no_op", n, "--sleep", "1"),
-            run_python("-m", "benchmarks.stock_tune", n, "reuse", "1"),
+            run_python("-m", "benchmarks.support.no_op", n, "--sleep", "1"),
+            run_python("-m", "benchmarks.support.stock_tune", n, "reuse", "1"),
         )
     if not asked.short:
         rows += _memory(
-            run_python("-m", "benchmarks.no_op", str(LONG), "--sampler", "random", "--look-every", str(EVERY))
+            run_python("-m", "benchmarks.support.no_op", str(LONG), "--sampler", "random", "--look-every", str(EVERY))
         )
     print_rows(f"Engine cost of a trial, {WORKERS} at a time; the peer is Ray Tune + OptunaSearch", rows)
     return rows

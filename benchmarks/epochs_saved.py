@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows, ratio, run_python
-from tricksearch.verdicts.front import hypervolume
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, ratio, run_python
+from tricksearch.records.pareto import hypervolume
 
 STUDY = "studies/digits.yaml"
 TIMES = 4

@@ -18,8 +18,8 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows
-from tricksearch.trial.record import Record
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows
+from tricksearch.records.record import Record
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 
 PROCESSES = 2
@@ -74,8 +74,9 @@ def screened(job: tuple[int, int]) -> list[Verdict]:
 
     from tricksearch.contract import discover
     from tricksearch.search.phases.screen import Screen
-    from tricksearch.search.space import Space
-    from tricksearch.search.study import load_study
+    from tricksearch.search.space.space import Space
+    from tricksearch.study.study import load_study
+    from tricksearch.trial.job import Job
     from tricksearch.trial.run import run_trial
 
     seed, runs = job
@@ -89,14 +90,9 @@ def screened(job: tuple[int, int]) -> list[Verdict]:
         wanted = [each for each in screen.plan([]) if each.phase == "screen"]
         while wanted:
             for each in wanted:
-                made = run_trial(
-                    each.recipe,
-                    each.seed,
-                    cache=Path(folder) / "cache",
-                    number=len(records),
-                    phase="screen",
-                    fresh=True,
-                )
+                cache = Path(folder) / "cache"
+                job = Job.of(each.recipe, each.seed, cache=cache, trial=len(records), phase="screen", fresh=True)
+                made = run_trial(job)
                 records.append(replace(made[0], phase="screen"))
             marks = {(record.seed, len(record.tricks)) for record in records}
             wanted = [

@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows, run_python
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, run_python
 from tricksearch.contract import InputError
-from tricksearch.search.study import load_study
+from tricksearch.study.study import load_study
 from tricksearch.trial.data.load import load_data
 from tricksearch.trial.data.official import ROOT_VARIABLE
 

@@ -15,12 +15,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.common import Row, hardware_line, print_rows
+from benchmarks.support.common import Row, hardware_line, print_rows
 from tricksearch.contract import InputError, defaults, discover
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
 from tricksearch.trial.data.load import load_data
 from tricksearch.trial.data.official import ROOT_VARIABLE
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 
 IMAGES = 2000  # validation images that the accuracy is of
@@ -73,7 +74,7 @@ def main(arguments: list[str]) -> list[Row]:
     ]
     with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
         cache = asked.cache or Path(scratch)
-        records = run_trial(recipes[0], 0, cache=cache, variants=recipes[1:], note=lambda stage: None)
+        records = run_trial(Job.of(recipes[0], cache=cache, variants=recipes[1:]))
     if len(records) < len(arms):  # nothing is made of a training that fails, and a shorter table would not say so
         raise RuntimeError(f"{len(records)} of {len(arms)} arms were recorded; the first {_text(records[0])}")
     rows = [
@@ -86,9 +87,9 @@ def main(arguments: list[str]) -> list[Row]:
 
 
 def _text(record: Record) -> str:
-    if record.accuracy is None or record.latency_ms is None or record.file_bytes is None:
+    if record.accuracy is None or record.latency_ms is None or (size := record.value("file_bytes")) is None:
         return f"{record.status}: {record.reason[:90]}"
-    return f"{record.accuracy:.2f} %, {record.latency_ms:.2f} ms, {record.file_bytes / 1e6:.1f} MB"
+    return f"{record.accuracy:.2f} %, {record.latency_ms:.2f} ms, {size / 1e6:.1f} MB"
 
 
 def _missing(base: Recipe) -> str:

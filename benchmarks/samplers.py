@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table as Page
 
-from benchmarks.common import Row, hardware_line
-from benchmarks.peers import ARMS, SLOW
-from benchmarks.shares import run_search
-from benchmarks.tables import NAMES, load_table
+from benchmarks.support.common import Row, hardware_line
+from benchmarks.support.peers import ARMS, SLOW
+from benchmarks.support.shares import run_search
+from benchmarks.support.tables import NAMES, load_table
 
 BUDGETS, COMPARED = (50, 100, 200), (100, 200)
 OURS, SLOWEST = "auto", 20.0  # ms for one ask and tell, aimed at

@@ -21,11 +21,12 @@ from typing import Any
 
 import yaml
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows, run_python
-from tricksearch.search.folder import read_store
-from tricksearch.search.stopping import Stopping, StoppingSettings
-from tricksearch.trial.record import Record
-from tricksearch.verdicts.front import hypervolume
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, run_python
+from tricksearch.records.pareto import hypervolume
+from tricksearch.records.record import Record
+from tricksearch.search.stopping import Stopping
+from tricksearch.store.folder import read_store
+from tricksearch.study.settings import StoppingSettings
 
 STUDY = "studies/digits.yaml"
 SHARES = (0.9, 0.95, 0.98)  # of the hypervolume of all recipes

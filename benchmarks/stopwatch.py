@@ -29,13 +29,13 @@ from typing import Any, cast
 import numpy as np
 import psutil
 
-from benchmarks.common import ROOT, Row, give_result, hardware_line, print_rows, run_python
+from benchmarks.support.common import ROOT, Row, give_result, hardware_line, print_rows, run_python
 from tricksearch.contract import Deployable, Workbench, discover
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.record import DRIFT
-from tricksearch.trial.runner import Runner, end_with
-from tricksearch.trial.runtimes import ONNX_RUNTIME
-from tricksearch.trial.settings import LatencySettings
+from tricksearch.records.measures import DRIFT
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.trial.measuring.runner import Runner, end_with
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 
 NICE = 15  # Ray starts its workers so
 SHAPE = (3, 32, 32)
@@ -177,8 +177,8 @@ def _graphs(folder: Path) -> Iterator[Deployable]:
     """Exported nets, untrained: their latency depends on their graphs alone."""
     import torch
 
-    from tricksearch.trial.export import export
-    from tricksearch.trial.resnet import SmallResNet
+    from tricksearch.trial.measuring.export import export
+    from tricksearch.trial.training.resnet import SmallResNet
 
     torch.set_num_threads(1)
     torch.manual_seed(SEED)
@@ -216,12 +216,13 @@ def _trainers(folder: Path) -> Iterator[list[psutil.Process]]:
 def train(folder: Path, number: int, parent: int) -> None:
     """In a process of its own: train one trial after another until the parent ends this."""
     end_with(parent)
-    from tricksearch.trial.recipe import Recipe
+    from tricksearch.records.recipe import Recipe
+    from tricksearch.trial.job import Job
     from tricksearch.trial.run import run_trial
 
     recipe = Recipe.model_validate(RECIPE)
     for seed in itertools.count(1000 * number):
-        records = run_trial(recipe, seed, cache=folder / "cache", reraise=(Exception,))
+        records = run_trial(Job.of(recipe, seed, cache=folder / "cache"), reraise=(Exception,))
         if not records[0].finished:
             raise RuntimeError(f"the trial {records[0].status}: {records[0].reason}")
         (folder / f"trial-{number}-{seed}").touch()

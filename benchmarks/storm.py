@@ -22,8 +22,8 @@ from pathlib import Path
 
 import psutil
 
-from benchmarks.common import Row, hardware_line, print_rows
-from benchmarks.loopback import Loopback, family, kill
+from benchmarks.support.common import Row, hardware_line, print_rows
+from benchmarks.support.loopback import Loopback, family, kill
 
 NODES = 2
 LIMIT = 1500.0  # seconds, after which the storm gives up and says how far it came

@@ -18,11 +18,10 @@ from typing import Any
 
 import yaml
 
-from benchmarks.common import ROOT, Row, hardware_line, print_rows, run_python
-from tricksearch.search.folder import read_store
+from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, run_python
+from tricksearch.records.record import Record
 from tricksearch.search.phases.findings import findings_of
-from tricksearch.search.study import Study
-from tricksearch.trial.record import Record
+from tricksearch.store.run import StoredRun
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.verdict import Verdict
 
@@ -64,16 +63,12 @@ def _run(keys: dict[str, Any]) -> tuple[Findings, list[Record]]:
         path, folder = Path(scratch) / "truth.yaml", Path(scratch) / "run"
         path.write_text(yaml.safe_dump(study | {"tricks": list(TRICKS), "variants": "none"} | keys))
         run_python("-c", "from tricksearch.cli import main; main()", "run", str(path), "--out", str(folder), "--quiet")
-        store = read_store(folder)
-        try:
-            known = Study.model_validate(store.fact("study"))
-            records = store.records()
+        with StoredRun.open(folder) as stored:
+            records = stored.records()
             failed = [record for record in records if not record.finished]
             if failed:
                 raise RuntimeError(f"{len(failed)} trials failed: {failed[0].reason}")
-            return findings_of(known, store), records
-        finally:
-            store.close()
+            return findings_of(stored.study, stored.store), records
 
 
 def _by_trick(findings: Findings, measure: str) -> dict[str, Verdict]:

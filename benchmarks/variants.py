@@ -17,15 +17,16 @@ from pathlib import Path
 
 import yaml
 
-from benchmarks.common import Row, hardware_line, print_rows, ratio
+from benchmarks.support.common import Row, hardware_line, print_rows, ratio
 from tricksearch.contract import discover
-from tricksearch.search.folder import held_folder, open_store
-from tricksearch.search.job import Job, run_job
+from tricksearch.records.constraints import baseline_of
+from tricksearch.records.pareto import hypervolume
+from tricksearch.records.record import Record
 from tricksearch.search.loop import Loop
-from tricksearch.search.study import load_study
-from tricksearch.trial.bounds import baseline_of
-from tricksearch.trial.record import Record
-from tricksearch.verdicts.front import hypervolume
+from tricksearch.store.folder import held_folder, open_store
+from tricksearch.study.study import load_study
+from tricksearch.trial.job import Job
+from tricksearch.trial.run import run_job
 
 TRICKS = ("pruning", "int8", "thread_count", "openvino")
 VARIANTS, RATIO = 4, 2.0  # aimed at

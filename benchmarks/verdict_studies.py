@@ -27,7 +27,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks.common import Row, hardware_line, print_rows, ratio
+from benchmarks.support.common import Row, hardware_line, print_rows, ratio
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects

@@ -1,6 +1,6 @@
 """Findings as a small study would give them, with the odd cases among them. The numbers are made up."""
 
-from tricksearch.trial.recipe import Recipe
+from tricksearch.records.recipe import Recipe
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import Verdict
 

@@ -52,7 +52,7 @@ def test_a_plugin_imports_no_other(file):
         ("tricksearch", {"torch", "timm", "ray", "optuna", "pandas", "numpy"}),
         ("tricksearch.cli.app", {"torch", "timm", "ray", "optuna", "pandas", "plotly", "sklearn", "onnxruntime"}),
         ("tricksearch.report.page", {"torch", "timm", "ray", "optuna"}),
-        ("tricksearch.verdicts.front", {"torch", "timm", "ray", "optuna"}),
+        ("tricksearch.records.pareto", {"torch", "timm", "ray", "optuna"}),
         ("tricksearch.contract", {"torch", "timm", "ray", "optuna", "numpy"}),
         ("tricksearch.trial.run", {"ray", "optuna", "timm", "plotly", "pandas"}),
     ],

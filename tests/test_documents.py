@@ -13,12 +13,12 @@ from typer.testing import CliRunner
 import tricksearch
 from tricksearch.cli.app import app
 from tricksearch.contract import STAGE_OF_HOOK, discover
-from tricksearch.search.preemption import GRACE, INTERRUPTED
+from tricksearch.records.measures import MEASURES
+from tricksearch.search.cluster.bundle import LIMIT
 from tricksearch.search.retries import RETRIES
-from tricksearch.search.study import load_study
-from tricksearch.search.travel import LIMIT
-from tricksearch.trial.document import load_recipe
-from tricksearch.trial.record import MEASURES
+from tricksearch.search.sigterm import GRACE, INTERRUPTED
+from tricksearch.study.recipe_file import load_recipe
+from tricksearch.study.study import load_study
 from tricksearch.trial.run import run_trial
 
 ENGINE = Path(tricksearch.__file__).parent

@@ -1,7 +1,7 @@
 import pytest
 
 from benchmarks import runtimes
-from tricksearch.trial.record import Record
+from tricksearch.records.record import Record
 
 
 def test_a_training_that_fails_ends_the_benchmark(monkeypatch):

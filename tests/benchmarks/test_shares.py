@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from benchmarks.peers import PlainLocalSearch, Uniform
 from benchmarks.samplers import p_values
-from benchmarks.shares import Costs, Indices, OptunaSearch, run_search
-from benchmarks.tables import Parameter, Table
+from benchmarks.support.peers import PlainLocalSearch, Uniform
+from benchmarks.support.shares import Costs, Indices, OptunaSearch, run_search
+from benchmarks.support.tables import Parameter, Table
 
 SIZES = (3, 4, 2)
 COSTS = st.lists(

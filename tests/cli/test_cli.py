@@ -165,7 +165,7 @@ def test_doctor_finds_nothing_missing(tmp_path):
 
 @pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "studies").glob("*.yaml")))
 def test_the_studies_that_ship_are_valid(name):
-    from tricksearch.search.study import load_study
+    from tricksearch.study.study import load_study
 
     study = load_study(ROOT / "studies" / name)
     assert study.search.trials >= 30

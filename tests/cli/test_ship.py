@@ -14,10 +14,10 @@ import yaml
 
 from tricksearch.cli.ship import parsed_size
 from tricksearch.contract import InputError
-from tricksearch.search.exported import manifest
-from tricksearch.search.loop import cache_folder
-from tricksearch.search.store import Store
-from tricksearch.search.study import load_study
+from tricksearch.ship.folder import manifest
+from tricksearch.store.run import cache_folder
+from tricksearch.store.store import Store
+from tricksearch.study.study import load_study
 from tricksearch.trial.run import run_trial
 
 STUDY = {

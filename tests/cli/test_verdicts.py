@@ -11,14 +11,14 @@ from rich.console import Console
 
 from tests.believable import LONG, findings
 from tests.cli.test_cli import STUDY, assert_bad_input, tricksearch
+from tricksearch.cli.formats import duration
 from tricksearch.cli.plan import pooled
-from tricksearch.cli.text import duration
 from tricksearch.cli.verdicts import show, verdicts_command
 from tricksearch.contract import InputError
-from tricksearch.search.store import Store
-from tricksearch.search.study import load_study
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
+from tricksearch.store.store import Store
+from tricksearch.study.study import load_study
 from tricksearch.verdicts.designs import choose
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.planning import least_power, one_at_a_time, runs_needed

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from tricksearch import Batch, Deployable, Images, Runtime
-from tricksearch.trial.resnet import SmallResNet
-from tricksearch.trial.runner import Runner
+from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.training.resnet import SmallResNet
 
 SHAPE = (3, 16, 16)
 CLASSES = 10

@@ -27,8 +27,8 @@ from tricksearch.contract import (
     hooks,
     stages,
 )
-from tricksearch.trial.nets import Normalize
-from tricksearch.trial.runtimes import ONNX_RUNTIME, source_of
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, source_of
+from tricksearch.trial.training.nets import Normalize
 
 TRICKS = discover()
 HOOKS = [(name, hook) for name, trick in TRICKS.items() for hook in hooks(trick)]

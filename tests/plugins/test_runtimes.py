@@ -21,7 +21,7 @@ import pytest
 
 from tricksearch import Deployable, NotApplicable, Runtime, TrialError
 from tricksearch.contract import PRECISIONS, discover
-from tricksearch.trial.runtimes import ONNX_RUNTIME
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 
 TRICKS = discover()
 RUNTIMES = [name for name, trick in TRICKS.items() if trick.claims == "runtime"]

@@ -9,8 +9,8 @@ import torch
 
 from tricksearch import NotApplicable
 from tricksearch.contract import discover
-from tricksearch.trial.runtimes import ONNX_RUNTIME
-from tricksearch.trial.settings import LatencySettings
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 
 TRICK = discover()["torch_cuda"]
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-3}  # shares of the largest logit

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
 
 HARDWARE = {"cpu": "Intel(R) Xeon(R) Platinum 8481C", "cores": 2, "memory_gib": 7.8, "gpu": None}
 VERSIONS = {"torch": "2.15.0", "onnxruntime": "1.31.1"}

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 
 from tests.report.conftest import HARDWARE, make_records, make_study
 from tricksearch.contract import InputError
-from tricksearch.report.columns import accuracy_interval, embedded, scalar, view
+from tricksearch.records.record import Record
+from tricksearch.report import tables as outputs
+from tricksearch.report.embedded import embedded, scalar
 from tricksearch.report.headline import answer, certainty, details
-from tricksearch.search import outputs
-from tricksearch.search.study import Study
-from tricksearch.trial.record import Record
+from tricksearch.report.view import accuracy_interval, view
+from tricksearch.study.study import Study
 
 BOTH = ("accuracy", "latency_ms")
 JSON = st.recursive(

@@ -14,9 +14,9 @@ import yaml
 
 from tests.report.conftest import FAILURES, make_records, make_study
 from tricksearch.contract import InputError
+from tricksearch.records.recipe import Recipe
 from tricksearch.report import write_report
-from tricksearch.report.columns import view
-from tricksearch.trial.recipe import Recipe
+from tricksearch.report.view import view
 
 SEEN = view(make_records(), ("accuracy", "latency_ms"))
 

@@ -5,9 +5,9 @@ import sqlalchemy
 import yaml
 
 from tricksearch.contract import discover
-from tricksearch.search.study import Study, load_study
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
+from tricksearch.study.study import Study, load_study
 
 PLUGIN = '''"""{name}: scale the loss.
 

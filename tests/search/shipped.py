@@ -5,11 +5,11 @@ import json
 import yaml
 
 from tricksearch.contract import discover, source_hash
-from tricksearch.search.loop import cache_folder
-from tricksearch.search.store import Store
-from tricksearch.search.study import load_study
+from tricksearch.records.recipe import Recipe
+from tricksearch.store.run import cache_folder
+from tricksearch.store.store import Store
+from tricksearch.study.study import load_study
 from tricksearch.trial.data import load_data
-from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.run import run_trial
 
 OWN = '''"""plain_name: {what}.

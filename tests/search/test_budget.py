@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.search.budget import Ledger
-from tricksearch.search.budget import stalled as stalled_groups
-from tricksearch.search.replicates import BASELINE_RUNS, MOST_RUNS, next_replicate, seed_noise
-from tricksearch.search.study import Study
-from tricksearch.trial.averages import by_recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.averages import by_recipe
+from tricksearch.records.record import Record
+from tricksearch.search.phases.budget import Ledger
+from tricksearch.search.phases.budget import stalled as stalled_groups
+from tricksearch.search.phases.replicates import BASELINE_RUNS, MOST_RUNS, next_replicate, seed_noise
+from tricksearch.study.study import Study
 
 
 def study(**search):

@@ -13,8 +13,8 @@ import psutil
 import pytest
 import yaml
 
-from benchmarks.loopback import Loopback, family, kill
-from tricksearch.search.shipping import export_run
+from benchmarks.support.loopback import Loopback, family, kill
+from tricksearch.ship.export import export_run
 from tricksearch.trial.cache import Cache
 
 TRIALS = 4

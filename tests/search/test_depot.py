@@ -14,16 +14,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover, source_hash
-from tricksearch.search import depot as module
-from tricksearch.search import node as node_module
-from tricksearch.search.depot import Depot, Refused, node_folder
-from tricksearch.search.job import Job
-from tricksearch.search.node import NodeCache, Site, own_data
-from tricksearch.search.travel import PLUGINS, pack, plugin_folders
+from tricksearch.records.settings import DataSettings
+from tricksearch.search.cluster import depot as module
+from tricksearch.search.cluster import node as node_module
+from tricksearch.search.cluster.bundle import PLUGINS, pack, plugin_folders
+from tricksearch.search.cluster.depot import Depot, Refused, node_folder
+from tricksearch.search.cluster.node import NodeCache, Site, own_data
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.data.packed import digest_of, put_data, read_data
-from tricksearch.trial.settings import DataSettings
+from tricksearch.trial.job import Job
 
 KEY = "0123456789abcdef" * 2
 
@@ -243,7 +243,7 @@ def test_the_package_holds_the_driver_s_sources_and_tricks_with_the_same_keys(tm
         import json, tricksearch, tricksearch_plugins
         from importlib.metadata import version
         from tricksearch.contract import discover, source_hash
-        from tricksearch.search.travel import plugin_folders
+        from tricksearch.search.cluster.bundle import plugin_folders
         found = discover(plugin_folders(1))
         print(json.dumps([tricksearch.__file__, tricksearch_plugins.__path__[0], version("tricksearch"),
                           {name: source_hash(trick) for name, trick in found.items()}]))"""
@@ -264,7 +264,7 @@ def test_the_package_holds_the_driver_s_sources_and_tricks_with_the_same_keys(tm
 
 
 def test_a_folder_of_plugins_that_holds_a_data_set_does_not_travel(tmp_path, monkeypatch):
-    monkeypatch.setattr("tricksearch.search.travel.LIMIT", 100)
+    monkeypatch.setattr("tricksearch.search.cluster.bundle.LIMIT", 100)
     (tmp_path / "own").mkdir()
     (tmp_path / "own" / "images.bin").write_bytes(b"0" * 101)
     with pytest.raises(InputError, match="eep tricks in a folder of their own"):

@@ -4,7 +4,7 @@ import pandas as pd
 
 from tricksearch.contract import discover
 from tricksearch.search.driver import run_study
-from tricksearch.search.folder import open_store
+from tricksearch.store.folder import open_store
 
 
 class Heard:

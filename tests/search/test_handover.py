@@ -4,8 +4,8 @@ import threading
 
 import pytest
 
-from tricksearch.search.handover import Handover
-from tricksearch.trial.recipe import Recipe
+from tricksearch.records.recipe import Recipe
+from tricksearch.search.workers.pausing import Handover
 from tricksearch.trial.rungs import Progress, Stopped
 
 

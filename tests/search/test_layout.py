@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
-from tricksearch.search.layout import Layout, Parameter
+from tricksearch.search.space.layout import Layout, Parameter
 
 LAYOUT = Layout(
     (

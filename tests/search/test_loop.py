@@ -8,13 +8,13 @@ import yaml
 
 from tests.search.ear import Ear
 from tricksearch.contract import InputError
-from tricksearch.search.driver import check_study
+from tricksearch.records.averages import by_recipe
+from tricksearch.records.hardware import hardware
+from tricksearch.records.recipe import Recipe
+from tricksearch.search.check import check_study
 from tricksearch.search.loop import Loop
-from tricksearch.search.store import Store
-from tricksearch.search.study import load_study
-from tricksearch.trial.averages import by_recipe
-from tricksearch.trial.hardware import hardware
-from tricksearch.trial.recipe import Recipe
+from tricksearch.store.store import Store
+from tricksearch.study.study import load_study
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import tracemalloc
 from dataclasses import replace
 
 from tricksearch.contract import discover
-from tricksearch.search.folder import open_store
+from tricksearch.records.record import Record
 from tricksearch.search.loop import Loop
-from tricksearch.trial.record import Record
+from tricksearch.store.folder import open_store
 
 BYTES = 8000  # 4.5 KB a trial were seen, its record with 12 measures included
 HARDWARE = {"cpu": "Xeon", "cores": 2, "memory_gib": 23.4, "gpus": [], "system": "Linux x86_64"}

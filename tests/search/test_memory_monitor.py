@@ -6,7 +6,7 @@ import sys
 
 import yaml
 
-from tricksearch.search.store import Store
+from tricksearch.store.store import Store
 
 STUDY = {
     "trial": "simulated",

@@ -15,9 +15,8 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.dashboard import serve, write_mirror
-from tricksearch.search.folder import open_store
-from tricksearch.search.mirror import Mirror
+from tricksearch.search.dashboard import Mirror, serve, write_mirror
+from tricksearch.store.folder import open_store
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ from hypothesis import strategies as st
 
 from tests.search.ear import Ear
 from tricksearch.contract import InputError
-from tricksearch.search.job import simulated
+from tricksearch.records.goals import front_of
 from tricksearch.search.loop import Loop
-from tricksearch.search.outputs import front_of
 from tricksearch.search.phases.findings import findings_of
 from tricksearch.search.phases.phase import mark_of
 from tricksearch.search.phases.screen import Screen
-from tricksearch.search.space import Space
-from tricksearch.search.store import Store
+from tricksearch.search.space.space import Space
+from tricksearch.store.store import Store
+from tricksearch.trial.run import simulated
 
 ALL = ["screen", "search", "ablate", "confirm"]
 NOISE = {"latency_ms": {"base": 1.0, "sd": 0.5}, "train_seconds": {"base": 10.0, "sd": 1.0}}

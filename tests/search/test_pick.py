@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tricksearch.contract import InputError
-from tricksearch.search.pick import picked
+from tricksearch.ship.pick import picked
 
 
 @pytest.fixture

@@ -19,10 +19,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.folder import open_study, read_records, read_store
-from tricksearch.search.schema import SCHEMA
-from tricksearch.search.store import Store
-from tricksearch.search.store_url import namespace, without_password
+from tricksearch.store.folder import open_study, read_records, read_store
+from tricksearch.store.schema import SCHEMA
+from tricksearch.store.store import Store
+from tricksearch.study.store_url import namespace, without_password
 
 PASSWORD = "swordfish-7"
 names = (f"tests {number}" for number in itertools.count())
@@ -116,7 +116,7 @@ def test_the_largest_seed_fits(server, make_record, make_study):
 
 HOLDER = """
 import sys, time
-from tricksearch.search.store import Store
+from tricksearch.store.store import Store
 store = Store(sys.argv[1], sys.argv[2], hold=True)
 print("held", flush=True)
 time.sleep(600)

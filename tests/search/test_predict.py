@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from tests.search.shipped import make_run, validation
-from tricksearch.search import predict
-from tricksearch.search.shipping import export_run
+from tricksearch.records.settings import DataSettings
+from tricksearch.ship import predict_template as predict
+from tricksearch.ship.export import export_run
 from tricksearch.trial.data.folder import read
 from tricksearch.trial.data.resize import resized
-from tricksearch.trial.settings import DataSettings
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tricksearch.search.preemption import closing_on_sigterm
+from tricksearch.search.sigterm import closing_on_sigterm
 
 
 @pytest.fixture

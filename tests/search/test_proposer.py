@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tricksearch.search.proposer import Proposer
-from tricksearch.search.space import Space
+from tricksearch.search.phases.proposer import Proposer
+from tricksearch.search.space.space import Space
 
 
 def run(proposer, make_record, count, score):
@@ -29,7 +29,7 @@ def score(recipe):
 
 
 def keys(records):
-    from tricksearch.trial.recipe import Recipe
+    from tricksearch.records.recipe import Recipe
 
     return [Recipe.model_validate(record.recipe).key for record in records]
 

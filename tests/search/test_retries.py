@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import discover
+from tricksearch.records.record import Record
 from tricksearch.search.loop import Loop
 from tricksearch.search.retries import RETRIES
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study, load_study
-from tricksearch.trial.record import Record
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study, load_study
 from tricksearch.trial.rungs import Progress
 
 TRIALS = 6

@@ -5,8 +5,8 @@ import logging
 import pytest
 
 from tricksearch.contract import InputError
-from tricksearch.search import room
-from tricksearch.search.room import gpus_of_a_trial, room_for
+from tricksearch.search.workers import capacity as room
+from tricksearch.search.workers.capacity import gpus_of_a_trial, room_for
 
 HEAD, CPU, GPU = {}, {"CPU": 4.0}, {"CPU": 8.0, "GPU": 2.0}
 

@@ -8,11 +8,11 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import TrialState
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tricksearch.search.layout import Layout, Parameter
-from tricksearch.search.sampler import Outcome
-from tricksearch.search.samplers import SAMPLERS, make_sampler
-from tricksearch.search.surrogate import GaussianProcess
-from tricksearch.verdicts.front import hypervolume
+from tricksearch.records.pareto import hypervolume
+from tricksearch.search.samplers.base import Outcome
+from tricksearch.search.samplers.gaussian_process import GaussianProcess
+from tricksearch.search.samplers.registry import SAMPLERS, make_sampler
+from tricksearch.search.space.layout import Layout, Parameter
 
 LAYOUT = Layout(
     (

@@ -12,14 +12,14 @@ import pytest
 
 from tests.search.shipped import make_run
 from tricksearch.contract import InputError, TrialError
-from tricksearch.search import shipping
-from tricksearch.search.exported import manifest, read_exported
-from tricksearch.search.shipping import export_run
-from tricksearch.search.store import Store
-from tricksearch.search.verify import verify_folder
+from tricksearch.records.recipe import Recipe
+from tricksearch.ship import export as shipping
+from tricksearch.ship.export import export_run
+from tricksearch.ship.folder import manifest, read_exported
+from tricksearch.ship.verify import verify_folder
+from tricksearch.store.store import Store
+from tricksearch.study.recipe_file import load_recipe
 from tricksearch.trial.cache import Cache
-from tricksearch.trial.document import load_recipe
-from tricksearch.trial.recipe import Recipe
 
 
 @pytest.fixture(scope="module")

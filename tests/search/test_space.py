@@ -6,9 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.contract import Choice, Float, InputError, Int, Net, domains
-from tricksearch.search.space import Space
-from tricksearch.search.study import Study, TrickUse
-from tricksearch.trial.recipe import Recipe
+from tricksearch.records.recipe import Recipe
+from tricksearch.search.space.space import Space
+from tricksearch.study.study import Study, TrickUse
 
 CARD = '"""{name}: a trick of the tests.\n\nPaper: none\nUse when: testing.\nAvoid when: never.\nCost: none.\n"""\n'
 CODE = """

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError
-from tricksearch.search.stopping import Stopping, StoppingSettings, ahead_of
+from tricksearch.search.stopping import Stopping, ahead_of
+from tricksearch.study.settings import StoppingSettings
 
 EPOCHS = 18
 RUNG = 2

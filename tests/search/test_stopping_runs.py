@@ -14,15 +14,15 @@ import psutil
 from optuna.trial import TrialState
 
 from tests.search.ear import Ear
+from tricksearch.records.goals import front_of
+from tricksearch.records.recipe import Recipe
 from tricksearch.search.driver import run_study
-from tricksearch.search.folder import read_store
 from tricksearch.search.loop import Loop
-from tricksearch.search.outputs import front_of
-from tricksearch.search.proposer import Proposer
-from tricksearch.search.space import Space
-from tricksearch.search.store import Store
+from tricksearch.search.phases.proposer import Proposer
+from tricksearch.search.space.space import Space
+from tricksearch.store.folder import read_store
+from tricksearch.store.store import Store
 from tricksearch.trial.cache import Cache
-from tricksearch.trial.recipe import Recipe
 
 TRIALS, EPOCHS, RUNGS = 14, 8, (2, 6)
 STUDY = {

@@ -7,11 +7,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search import schema
-from tricksearch.search.folder import held_folder, open_store, open_study, read_records, read_store
-from tricksearch.search.store import Store
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import STATUSES, Record
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import STATUSES, Record
+from tricksearch.store import schema
+from tricksearch.store.folder import held_folder, open_store, open_study, read_records, read_store
+from tricksearch.store.store import Store
 
 numbers = st.one_of(st.none(), st.floats(allow_nan=False, allow_infinity=False))
 texts = st.text(st.characters(exclude_categories=["Cs"]), max_size=30)

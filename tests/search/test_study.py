@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.outputs import resolved
-from tricksearch.search.store_url import namespace, without_password
-from tricksearch.search.study import Study, load_study
+from tricksearch.store.run import resolved
+from tricksearch.study.store_url import namespace, without_password
+from tricksearch.study.study import Study, load_study
 
 CARD = (
     '"""{name}: a trick of the tests.\n\nPaper: none\nUse when: testing.\nAvoid when: not testing.\nCost: none.\n"""\n'

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.search.surrogate import GaussianProcess
+from tricksearch.search.samplers.gaussian_process import GaussianProcess
 
 NOMINAL = np.array([True, True, False])
 

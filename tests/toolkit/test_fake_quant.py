@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from tricksearch.toolkit.fake_quant import observe, take_weights, with_rounding
-from tricksearch.trial.resnet import SmallResNet
+from tricksearch.trial.training.resnet import SmallResNet
 
 
 def identity(values: Tensor, *_: Tensor) -> Tensor:

@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from tricksearch.toolkit.traced import fold_batch_norms
-from tricksearch.trial.nets import Normalize
-from tricksearch.trial.resnet import SmallResNet
+from tricksearch.trial.training.nets import Normalize
+from tricksearch.trial.training.resnet import SmallResNet
 
 
 def lived(net: nn.Module) -> nn.Module:

@@ -12,15 +12,15 @@ import torch
 
 from tests.trial.runtimes import PIXELS
 from tricksearch.contract import Deployable, Registry, discover
-from tricksearch.trial.bench import Bench
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.run import run_trial
-from tricksearch.trial.runner import Runner
 from tricksearch.trial.stages import Shop, Stages
+from tricksearch.trial.training.workbench import Bench
 
 PLUGIN = '''"""A trick of the tests.
 

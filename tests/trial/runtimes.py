@@ -7,8 +7,8 @@ import numpy as np
 import psutil
 
 from tricksearch.contract import Deployable, Runtime
-from tricksearch.trial.runner import Runner
-from tricksearch.trial.settings import LatencySettings
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring.runner import Runner
 
 SHAPE = (3, 4, 4)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)

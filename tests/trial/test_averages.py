@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.trial.averages import averaged, mean_of
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.averages import averaged, mean_of
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
 
 
 def record(trial, tricks, seed=0, accuracy=90.0, status="finished", **others):

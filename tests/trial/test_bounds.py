@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.trial.bounds import Constraint, feasible
-from tricksearch.trial.record import Record
+from tricksearch.records.constraints import Constraint, feasible
+from tricksearch.records.record import Record
 
 
 def record(trial, accuracy, latency, phase="search", status="finished"):

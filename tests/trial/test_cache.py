@@ -185,7 +185,7 @@ def test_a_process_killed_while_writing_leaves_no_entry(cache, tmp_path, caplog,
 
 
 BUILDER = """
-from tricksearch.trial.machine import Machine
+from tricksearch.trial.measuring.machine_lock import Machine
 cache, machine = Cache(Path(sys.argv[1])), Machine(Path(sys.argv[2]))
 source = Path(sys.argv[2]) / f"source{os.getpid()}"
 source.write_bytes(bytes(200_000))

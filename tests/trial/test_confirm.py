@@ -25,7 +25,7 @@ class Sealed(DataSet):
 @pytest.fixture(autouse=True)
 def patient(scratch, monkeypatch):
     monkeypatch.setattr(
-        "tricksearch.trial.stopwatch.Timing.steady", True
+        "tricksearch.trial.measuring.stopwatch.Timing.steady", True
     )  # the machine that tests run on may be restless
     monkeypatch.setattr(trials, "_loaded", {})
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, build, defaults, discover
-from tricksearch.trial.document import load_recipe, read_yaml, validate
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.settings import NetSettings, TrainSettings
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.settings import NetSettings, TrainSettings
+from tricksearch.study.document import read_yaml, validate
+from tricksearch.study.recipe_file import load_recipe
 
 
 @pytest.fixture

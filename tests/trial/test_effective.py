@@ -59,7 +59,7 @@ def test_the_watch_changes_no_bit_of_a_training(trained, tiny_recipe, same, monk
     recipe = tiny_recipe(train={"epochs": 3, "augment": "flip_crop"}, tricks=on)
     watched = trained(recipe)
     after = torch.rand(1)
-    monkeypatch.setattr("tricksearch.trial.bench.Watch", Blind)
+    monkeypatch.setattr("tricksearch.trial.training.workbench.Watch", Blind)
     assert same(watched, trained(recipe))
     assert torch.equal(after, torch.rand(1)), "the global stream is where it would be"
 

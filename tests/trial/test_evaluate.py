@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score
 
 from tricksearch.contract import Images, TrialError
-from tricksearch.trial.evaluate import score, scores
+from tricksearch.trial.measuring.scores import score, scores
 
 
 @given(st.data(), st.integers(2, 7), st.integers(1, 30))

@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from tricksearch.contract import Deployable, TrialError
-from tricksearch.trial.export import export
-from tricksearch.trial.nets import Normalize
-from tricksearch.trial.resnet import SmallResNet
-from tricksearch.trial.runtimes import ONNX_RUNTIME, load
+from tricksearch.trial.measuring.export import export
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
+from tricksearch.trial.training.nets import Normalize
+from tricksearch.trial.training.resnet import SmallResNet
 
 SHAPE = (3, 16, 16)
 

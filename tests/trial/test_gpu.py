@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from tricksearch.contract import Deployable, Runtime, TrialError
-from tricksearch.trial import gpu, machine
-from tricksearch.trial.runner import Runner
-from tricksearch.trial.settings import LatencySettings
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring import gpu
+from tricksearch.trial.measuring import machine_lock as machine
+from tricksearch.trial.measuring.runner import Runner
 
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that CUDA can use")
 

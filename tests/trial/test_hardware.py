@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tricksearch.trial.hardware import cpu_features
+from tricksearch.records.hardware import cpu_features
 
 X86 = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu sse2 avx2\nvmx flags\t: vnmi\nbugs\t\t: spectre_v1\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\n"

@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from tricksearch.contract import InputError
-from tricksearch.trial import machine
-from tricksearch.trial.machine import Machine
+from tricksearch.trial.measuring import machine_lock as machine
+from tricksearch.trial.measuring.machine_lock import Machine
 
 # Each process writes what it held, and when, by the clock that all processes of a machine share.
 HEAD = """
 import sys, time, json, os
 from pathlib import Path
-from tricksearch.trial.machine import Machine
+from tricksearch.trial.measuring.machine_lock import Machine
 folder, log = Path(sys.argv[1]), []
 machine = Machine(folder)
 def note(kind, start):

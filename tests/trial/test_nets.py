@@ -5,9 +5,9 @@ import torch
 from torch import nn
 
 from tricksearch.contract import InputError
-from tricksearch.trial.export import count
-from tricksearch.trial.nets import Normalize, build_net
-from tricksearch.trial.settings import NetSettings
+from tricksearch.records.settings import NetSettings
+from tricksearch.trial.measuring.export import count
+from tricksearch.trial.training.nets import Normalize, build_net
 
 
 def build(shape: tuple[int, int, int], **settings) -> nn.Module:

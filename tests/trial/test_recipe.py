@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover, trick_name
-from tricksearch.trial.recipe import Recipe
+from tricksearch.records.recipe import Recipe
 
 
 @given(st.dictionaries(st.sampled_from(["a", "b", "c"]), st.dictionaries(st.sampled_from("xyz"), st.integers(0, 9))))

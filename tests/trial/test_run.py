@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from tricksearch.contract import Deployable, InputError, discover
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import Record
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 from tricksearch.trial.run import run_trial
-from tricksearch.trial.runtimes import ONNX_RUNTIME, load
 
 TRICKS = discover()
 # What makes a trick's trial short; a trick that is not here runs with its defaults.

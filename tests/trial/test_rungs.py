@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tricksearch.contract import discover
-from tricksearch.trial.bounds import Bound
+from tricksearch.records.constraints import Bound
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.run import run_trial

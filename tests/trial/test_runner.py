@@ -28,9 +28,9 @@ from tests.trial.runtimes import (
     still_runs,
 )
 from tricksearch.contract import Deployable, NotApplicable, Runtime, TrialError
-from tricksearch.trial.runner import Runner
-from tricksearch.trial.runtimes import ONNX_RUNTIME, load
-from tricksearch.trial.settings import LatencySettings
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 
 MIB = 2**20
 

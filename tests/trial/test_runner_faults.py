@@ -18,7 +18,7 @@ from tests.trial.runtimes import (
     use,
 )
 from tricksearch.contract import TrialError
-from tricksearch.trial import runner as module
+from tricksearch.trial.measuring import runner as module
 
 FATES = {
     "segfault": "crashed with SIGSEGV",
@@ -114,7 +114,7 @@ import sys
 import numpy as np
 from pathlib import Path
 from tricksearch.contract import Deployable, Runtime
-from tricksearch.trial.runner import Runner
+from tricksearch.trial.measuring.runner import Runner
 sys.path.insert(0, sys.argv[1])
 from runtime_of_parent import load_then
 
@@ -172,7 +172,7 @@ def test_a_process_that_comes_too_late_for_its_parent_ends(tmp_path):
     """Between the start and the call that binds it to its parent's life, the parent may have died."""
     wire = os.pipe()[1]
     ended = subprocess.run(
-        [sys.executable, "-m", "tricksearch.trial.runner", "[1]", "0", str(wire), "-1"],
+        [sys.executable, "-m", "tricksearch.trial.measuring.runner", "[1]", "0", str(wire), "-1"],
         check=False,
         pass_fds=[wire],
         capture_output=True,

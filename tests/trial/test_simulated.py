@@ -13,9 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError
-from tricksearch.trial.document import read_yaml, validate
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
+from tricksearch.study.document import read_yaml, validate
 from tricksearch.trial.simulated import SimulationSettings, simulate
 
 WORLD = """
@@ -196,7 +197,7 @@ def test_what_cannot_be_simulated_is_said(text, wrong, tmp_path):
 def test_torch_is_not_needed():
     code = """
 import sys
-from tricksearch.trial.recipe import Recipe
+from tricksearch.records.recipe import Recipe
 from tricksearch.trial.simulated import SimulationSettings, simulate
 assert "numpy" not in sys.modules
 simulate(Recipe(), 0, SimulationSettings(), number=0, phase="screen", epochs=20)

@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from tricksearch.contract import InputError
-from tricksearch.trial.bounds import Bound
+from tricksearch.records.constraints import Bound
 from tricksearch.trial.cache import STAGES, Cache
 from tricksearch.trial.run import _tricks, run_trial
 
@@ -46,7 +46,7 @@ def compress(self, net, bench):
 def run(tiny_recipe, scratch, tmp_path, monkeypatch):
     """Run a trial and its variants (a mapping of tricks each) with one cache; returns records and stages run."""
     monkeypatch.setattr(
-        "tricksearch.trial.stopwatch.Timing.steady", True
+        "tricksearch.trial.measuring.stopwatch.Timing.steady", True
     )  # the machine that tests run on may be restless
 
     def go(variants=(), seed=0, bounds=(), number=0, **keys):
@@ -161,7 +161,7 @@ def test_a_pruned_cache_costs_time_and_nothing_else(run, tmp_path):
 
 
 def test_a_latency_that_a_restless_machine_gave_is_not_handed_on(run, monkeypatch):
-    monkeypatch.setattr("tricksearch.trial.stopwatch.Timing.steady", False)
+    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.steady", False)
     run()
     assert run()[1] == ["time"]
 

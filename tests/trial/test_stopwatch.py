@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tricksearch.trial import stopwatch
-from tricksearch.trial.settings import LatencySettings
-from tricksearch.trial.stopwatch import Timing, added_memory, filled, time_latency
+from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.measuring import stopwatch
+from tricksearch.trial.measuring.stopwatch import Timing, added_memory, filled, time_latency
 
 IMAGES = np.arange(2 * 64, dtype=np.float32).reshape(2, 1, 8, 8)
 LATENCY_ONLY = {"batches": (1,)}

@@ -9,7 +9,7 @@ import torch
 from pydantic import ValidationError
 
 from tricksearch.contract import InputError, discover
-from tricksearch.trial.teacher import recipe_of
+from tricksearch.trial.training.teacher import recipe_of
 
 COUNTED = """
 def weights(self, weights, bench):
@@ -124,8 +124,8 @@ import torch
 from tricksearch.contract import discover
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.recipe import Recipe
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.records.recipe import Recipe
 from tricksearch.trial.stages import Shop, Stages
 torch.set_num_threads(1)
 recipe, place = Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2])

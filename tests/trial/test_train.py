@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from tricksearch.contract import STAGE_OF_HOOK, Diverged, Rates, discover
-from tricksearch.trial.settings import TrainSettings
-from tricksearch.trial.train import plain_schedule, set_rates
+from tricksearch.records.settings import TrainSettings
+from tricksearch.trial.training.train import plain_schedule, set_rates
 
 DRAWING = """
 def batch(self, transform, bench):
@@ -249,7 +249,7 @@ def test_averaged_weights_are_what_goes_on(trained, tiny_recipe, tricks, seen):
 
 def test_averaged_weights_are_what_ships(trial, trained, tiny_recipe, tricks):
     from tricksearch import Deployable
-    from tricksearch.trial.runtimes import ONNX_RUNTIME, load
+    from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 
     folder = tricks(average=AVERAGE)
     images = torch.rand(4, 1, 8, 8, generator=torch.Generator().manual_seed(0)).numpy()

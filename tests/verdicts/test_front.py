@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.verdicts.front import front, hypervolume, knee, membership
+from tricksearch.records.pareto import front, hypervolume, knee, membership
 
 Points = list[tuple[float, ...]]
 

@@ -8,9 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.believable import findings, mean, members, unknown, verdict
-from tricksearch.trial.record import MEASURES
+from tricksearch.records.measures import MEASURES
+from tricksearch.report.tables import write_csv
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
-from tricksearch.verdicts.table import COLUMNS, rows, write_csv
+from tricksearch.verdicts.table import COLUMNS, rows
 from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
 from tricksearch.verdicts.verdict import MOST
 from tricksearch.verdicts.words import NOUNS, POINTS, amount, word

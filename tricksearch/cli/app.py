@@ -65,9 +65,10 @@ def run(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run a study, or go on with one that was interrupted."""
-    from tricksearch.cli.commands import run_command
+    from tricksearch.cli.run import RunOptions, StudyOptions, run_command
 
-    run_command(study, out, trials, seed, workers, address, local, reproducible, phases, quiet)
+    options = RunOptions(out, workers, address, local, quiet)
+    run_command(study, StudyOptions(trials, seed, reproducible, phases), options)
 
 
 @app.command()
@@ -86,9 +87,9 @@ def ablate(
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run the arms around one recipe: without each of its tricks, with each alone, and the ladder."""
-    from tricksearch.cli.commands import ablate_command
+    from tricksearch.cli.run import RunOptions, ablate_command
 
-    ablate_command(study, around, seeds, out, workers, local, quiet)
+    ablate_command(study, around, seeds, RunOptions(out, workers, local=local, quiet=quiet))
 
 
 @app.command()
@@ -96,7 +97,7 @@ def report(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="A run folder, finished or not.", show_default=False)],
 ) -> None:
     """Write a run's tables and report.html again from its store."""
-    from tricksearch.cli.commands import report_command
+    from tricksearch.cli.results import report_command
 
     report_command(folder)
 
@@ -135,7 +136,7 @@ def tricks(
     plugins: Annotated[list[Path] | None, typer.Option(help="A folder of further tricks.")] = None,
 ) -> None:
     """List the tricks, or show the card and the search space of one."""
-    from tricksearch.cli.commands import tricks_command
+    from tricksearch.cli.tricks import tricks_command
 
     tricks_command(name, plugins or [])
 
@@ -143,7 +144,7 @@ def tricks(
 @app.command()
 def check(study: STUDY) -> None:
     """Check a study: its file, data, net and tricks. Trains nothing."""
-    from tricksearch.cli.commands import check_command
+    from tricksearch.cli.inspect import check_command
 
     check_command(study)
 
@@ -156,7 +157,7 @@ def trial(
     ] = None,
 ) -> None:
     """Run one trial in this process, without Ray, and print what was measured."""
-    from tricksearch.cli.commands import trial_command
+    from tricksearch.cli.inspect import trial_command
 
     trial_command(recipe, seed)
 
@@ -213,7 +214,7 @@ def dashboard(
 @app.command()
 def doctor() -> None:
     """Show versions, devices, and what is missing."""
-    from tricksearch.cli.commands import doctor_command
+    from tricksearch.cli.inspect import doctor_command
 
     doctor_command()
 

@@ -10,16 +10,16 @@ from typing import TYPE_CHECKING
 
 from rich.table import Table
 
-from tricksearch.cli import text
+from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
-from tricksearch.cli.verdicts import opened
 from tricksearch.contract.errors import InputError
+from tricksearch.store.run import StoredRun
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from tricksearch.search.study import Study
-    from tricksearch.trial.record import Record
+    from tricksearch.records.record import Record
+    from tricksearch.study.study import Study
     from tricksearch.verdicts.designs import Design, Kind
 
 MEASURE = "accuracy"
@@ -40,8 +40,8 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     terminal = Terminal()
     console = terminal.console
     from tricksearch.contract import discover
-    from tricksearch.search.space import Space
-    from tricksearch.search.study import load_study
+    from tricksearch.search.space.space import Space
+    from tricksearch.study.study import load_study
     from tricksearch.verdicts.planning import least_power, one_at_a_time
 
     study = load_study(path)
@@ -65,8 +65,8 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
     singly = one_at_a_time(noise.sd, margin, tricks, wanted.confidence, wanted.power)
     console.print(
         f"To show an effect of {margin:g} {'point' if margin == 1 else 'points'} of accuracy (the margin) among "
-        f"{text.count(tricks, 'trick')}, with {100 * wanted.confidence:g} % confidence over all of them and a power of "
-        f"{100 * wanted.power:g} %:"
+        f"{formats.count(tricks, 'trick')}, with {100 * wanted.confidence:g} % confidence over all of them and a power "
+        f"of {100 * wanted.power:g} %:"
     )
     console.print(f"noise: standard deviation {noise.sd:.3g} points over seeds, {noise.source}", markup=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
@@ -80,7 +80,7 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
         table.add_row(f"{size:,}", _percent(power_of(design)), _time(size, noise.seconds), f"{design.name}{marks}")
     console.print(table)
     console.print(
-        f"{text.count(runs, 'run')} are needed{_takes(runs, noise.seconds)}; one trick at a time, each against the "
+        f"{formats.count(runs, 'run')} are needed{_takes(runs, noise.seconds)}; one trick at a time, each against the "
         f"plain baseline, {singly:,}: {singly / runs:.1f} x as many."
     )
     rivals = [" or ".join(factor) for factor in factors if len(factor) > 1]
@@ -136,8 +136,8 @@ def _enough(factors: Sequence[tuple[str, ...]], kind: Kind, is_enough: Callable[
 def _noise(study: Study, path: Path, sd: float | None, like: Path | None) -> Noise:
     """The noise as given, else as an earlier run had it, else as it is simulated. Raises InputError."""
     if like is not None:
-        with opened(like) as (earlier, store):
-            records = store.records()
+        with StoredRun.open(like) as run:
+            earlier, records = run.study, run.records()
         seconds = _seconds(records) if earlier.trial == "train" else None
         if sd is not None:
             return Noise(sd, "as given", seconds)
@@ -163,7 +163,7 @@ def pooled(records: Sequence[Record], folder: Path) -> Noise:
 
     Variants are left out: they share the training of their trial, and would count its noise twice.
     """
-    from tricksearch.trial.averages import by_recipe
+    from tricksearch.records.averages import by_recipe
 
     finished = [each for each in records if each.finished and each.variant == 0 and each.accuracy is not None]
     groups = [{each.seed: each.accuracy for each in runs} for runs in by_recipe(finished).values()]
@@ -182,7 +182,7 @@ def pooled(records: Sequence[Record], folder: Path) -> Noise:
             place=str(folder),
             remedy="name a run with more validation images, or give the noise with --sd",
         )
-    counts = f"{text.count(len(repeated), 'recipe')} with {fmean(map(len, repeated)):.3g} seeds on average"
+    counts = f"{formats.count(len(repeated), 'recipe')} with {fmean(map(len, repeated)):.3g} seeds on average"
     return Noise(sd, f"from {counts} in {folder} ({freedom} degrees of freedom)")
 
 
@@ -198,8 +198,8 @@ def _percent(share: float) -> str:
 
 
 def _time(runs: int, seconds: float | None) -> str:
-    return "unknown" if seconds is None else text.duration(runs * seconds)
+    return "unknown" if seconds is None else formats.duration(runs * seconds)
 
 
 def _takes(runs: int, seconds: float | None) -> str:
-    return "" if seconds is None else f" (about {text.duration(runs * seconds)} one after another)"
+    return "" if seconds is None else f" (about {formats.duration(runs * seconds)} one after another)"

@@ -13,14 +13,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from tricksearch.cli import text
+from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
-from tricksearch.search.job import Job
-from tricksearch.search.outputs import front_of
-from tricksearch.search.study import Study
-from tricksearch.trial.averages import averaged
-from tricksearch.trial.bounds import baseline_of
-from tricksearch.trial.record import STOPPED, Record
+from tricksearch.records.averages import averaged
+from tricksearch.records.constraints import baseline_of
+from tricksearch.records.record import STOPPED, Record
+from tricksearch.study.study import Study
+from tricksearch.trial.job import Job
 
 FRONT_ROWS = 8
 
@@ -43,7 +42,7 @@ class Progress:
         self._study, self._records, self._clock = study, list(records), time.monotonic()
         self.owned = True
         self._terminal.log_to(self._folder / "run.log")
-        _log(f"study {study.name}: {text.count(self._trials, 'trial')} stored; {workers}")
+        _log(f"study {study.name}: {formats.count(self._trials, 'trial')} stored; {workers}")
         if self._quiet:
             return
         console = self._terminal.console
@@ -53,7 +52,7 @@ class Progress:
             console.print("Simulated: nothing is trained, and no figure of it is real.", style="bold")
         if records:
             to_go = "" if self._phases else f", {max(0, study.search.trials - self._trials)} trials to go"
-            console.print(f"{text.count(len(records), 'record')} of an earlier run kept{to_go}")
+            console.print(f"{formats.count(len(records), 'record')} of an earlier run kept{to_go}")
         if console.is_terminal and (self._phases or self._trials < study.search.trials):
             self._live = Live(
                 self,
@@ -69,7 +68,7 @@ class Progress:
         """Say what is not as the last run left it."""
         line = f"The study changed since its last run: {'; '.join(changes)}."
         if outside:
-            line += f" {text.count(outside, 'record')} of the earlier space kept, and not told to the sampler."
+            line += f" {formats.count(outside, 'record')} of the earlier space kept, and not told to the sampler."
         _log(line)
         if not self._quiet:
             self._terminal.console.print(line, markup=False, soft_wrap=True)
@@ -81,7 +80,7 @@ class Progress:
             self._clock, self._fresh = time.monotonic(), 0
         self._total = total
         if self._phases:
-            line = f"Phase {phase}: {done} of {text.count(total, 'trial')} stored."
+            line = f"Phase {phase}: {done} of {formats.count(total, 'trial')} stored."
             _log(line)
             if not self._quiet and self._live is None:
                 self._terminal.console.print(line, markup=False)
@@ -97,12 +96,12 @@ class Progress:
         self._records += records
         self._fresh += 1
         for record in records:
-            _log(text.line(record, self._study.objectives))
+            _log(formats.line(record, self._study.objectives))
         if not self._quiet and self._live is None:
             where = f"{self._phase} " if self._phases else ""
-            line = f"[{where}{self._done}/{self._total}] {text.line(own, self._study.objectives)}"
+            line = f"[{where}{self._done}/{self._total}] {formats.line(own, self._study.objectives)}"
             if variants:
-                line += f"  (and {text.count(len(variants), 'variant')})"
+                line += f"  (and {formats.count(len(variants), 'variant')})"
             self._terminal.console.print(line, markup=False, soft_wrap=True)
 
     def ended(self, why: str) -> None:
@@ -128,15 +127,18 @@ class Progress:
         head.add_row(
             ProgressBar(total=total, completed=done, width=24),
             f"{f'{self._phase}: ' if self._phases else ''}{done}/{total} done, "
-            f"{text.count(len(self._records), 'record')}, {len(self._running)} running, "
+            f"{formats.count(len(self._records), 'record')}, {len(self._running)} running, "
             f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed, {self._time_left(total - done)}",
         )
-        front = front_of(self._records, self._study)
+        front = self._study.goals.front(self._records)
         if not front:
             return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
         baseline = baseline_of(averaged(self._records))
-        shown = text.table(
-            front[:FRONT_ROWS], self._study.objectives, baseline, f"Front so far ({text.count(len(front), 'record')})"
+        shown = formats.table(
+            front[:FRONT_ROWS],
+            self._study.objectives,
+            baseline,
+            f"Front so far ({formats.count(len(front), 'record')})",
         )
         return Group(head, shown)
 
@@ -158,7 +160,7 @@ class Progress:
         if not self._fresh:
             return "time left not known yet"
         each = (time.monotonic() - self._clock) / self._fresh
-        return f"about {text.duration(each * left)} left"
+        return f"about {formats.duration(each * left)} left"
 
 
 def _log(line: str) -> None:

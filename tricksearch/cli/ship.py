@@ -12,10 +12,11 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from tricksearch.cli import text
+from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
-from tricksearch.trial.record import machine_line
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import machine_line
 
 UNITS = {"": 1, "B": 1} | {
     f"{prefix}{kind}": base**power
@@ -27,7 +28,7 @@ UNITS = {"": 1, "B": 1} | {
 def export_command(folder: Path, pick: str, to: Path | None) -> None:
     """Ship a record of a run."""
     console, note = _console()
-    from tricksearch.search.shipping import export_run
+    from tricksearch.ship.export import export_run
 
     shipped = export_run(folder, pick, to, note)
     exported, record = shipped.exported, shipped.exported.record
@@ -35,8 +36,8 @@ def export_command(folder: Path, pick: str, to: Path | None) -> None:
         console.print(f"made again: {', '.join(shipped.made_again)}; the accuracy is the record's")
     console.print(f"Exported record {record.id} to {exported.folder}", markup=False, soft_wrap=True)
     measured = (
-        f"accuracy {text.value('accuracy', record.accuracy)} (n = {record.validation_images} validation images), "
-        f"latency {text.value('latency_ms', record.latency_ms)} (n = {record.latency_runs} calls)"
+        f"accuracy {MEASURES['accuracy'].text(record.accuracy)} (n = {record.validation_images} validation images), "
+        f"latency {MEASURES['latency_ms'].text(record.latency_ms)} (n = {record.latency_runs} calls)"
     )
     said = f"{exported.deployable.path.name} for {exported.runtime.name}: {measured}"
     console.print(said, markup=False, soft_wrap=True)
@@ -46,8 +47,8 @@ def export_command(folder: Path, pick: str, to: Path | None) -> None:
 def verify_command(folder: Path) -> None:
     """Measure an exported folder again. Exits with 1 where it differs from its record."""
     console, note = _console()
-    from tricksearch.search.verify import TOLERANCE, verify_folder
-    from tricksearch.trial.hardware import hardware
+    from tricksearch.records.hardware import hardware
+    from tricksearch.ship.verify import TOLERANCE, verify_folder
 
     found = verify_folder(folder, note)
     record, scores, timing = found.exported.record, found.scores, found.timing
@@ -61,11 +62,13 @@ def verify_command(folder: Path) -> None:
         f"{round(scores.accuracy * scores.n / 100)} of {scores.n}",
         _verdict(found.accuracy_agrees),
     )
-    table.add_row("accuracy", text.value("accuracy", record.accuracy), text.value("accuracy", scores.accuracy), "")
+    table.add_row(
+        "accuracy", MEASURES["accuracy"].text(record.accuracy), MEASURES["accuracy"].text(scores.accuracy), ""
+    )
     table.add_row(
         "latency",
-        text.value("latency_ms", record.latency_ms),
-        text.value("latency_ms", timing.median_ms),
+        MEASURES["latency_ms"].text(record.latency_ms),
+        MEASURES["latency_ms"].text(timing.median_ms),
         _verdict(found.latency_agrees),
     )
     table.add_row("timed calls", str(record.latency_runs), str(timing.runs), "")
@@ -88,7 +91,7 @@ def verify_command(folder: Path) -> None:
 def cache_command(folder: Path, keep: str | None) -> None:
     """Show what a cache holds, and drop what was used longest ago."""
     keep_bytes = None if keep is None else parsed_size(keep)
-    from tricksearch.search.caches import cache_of, prune
+    from tricksearch.store.stage_cache import cache_of, prune
 
     console = Console(highlight=False)
     cache = cache_of(folder)
@@ -103,7 +106,7 @@ def cache_command(folder: Path, keep: str | None) -> None:
     stages = list(dict.fromkeys(each.stage for each in entries))
     for stage in stages:
         own = [each for each in entries if each.stage == stage]
-        ago = text.duration(max(0.0, time.time() - max(each.used for each in own)))
+        ago = formats.duration(max(0.0, time.time() - max(each.used for each in own)))
         table.add_row(stage, f"{len(own):,}", _megabytes(sum(each.size for each in own)), f"{ago} ago")
     table.add_row("all", f"{len(entries):,}", _megabytes(sum(each.size for each in entries)), "")
     console.print(table)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
@@ -13,17 +12,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from tricksearch.cli import text
-from tricksearch.contract.errors import InputError
+from tricksearch.records.measures import MEASURES
+from tricksearch.report.tables import VERDICTS, write_csv
+from tricksearch.store.run import StoredRun
 from tricksearch.verdicts.findings import Findings, Mean, Member
-from tricksearch.verdicts.table import FILE, every_verdict, write_csv
+from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, bounds, noun, word
 
 if TYPE_CHECKING:
-    from tricksearch.search.store import Store
-    from tricksearch.search.study import Study
+    pass
 
 JUDGING = ("screen", "ablate")  # the phases that verdicts come from
 _STYLES = {"helps": "green", "hurts": "red", "equivalent": "cyan", "undecided": "yellow"}
@@ -33,31 +32,16 @@ def verdicts_command(folder: Path) -> None:
     """Show what a run says of its tricks, and write its verdicts.csv anew."""
     from tricksearch.search.phases.findings import findings_of
 
-    with opened(folder) as (study, store):
-        findings = findings_of(study, store)
+    with StoredRun.open(folder) as run:
+        study = run.study
+        findings = findings_of(study, run.store)
     console = Console(highlight=False)
     show(console, findings)
     if not every_verdict(findings):
         console.print(_what_to_add(study.phases), markup=False)
         return  # an earlier table stays
-    write_csv(findings, folder / FILE)
-    console.print(f"Wrote {folder / FILE}", markup=False, soft_wrap=True)
-
-
-@contextmanager
-def opened(folder: Path) -> Iterator[tuple[Study, Store]]:
-    """The study and the store of a run folder, until the block ends. Raises InputError where it is none."""
-    from tricksearch.search.folder import read_store
-    from tricksearch.search.study import Study
-
-    store = read_store(folder)
-    try:
-        plain = store.fact("study")
-        if plain is None:
-            raise InputError("the store holds no study", place=str(folder), remedy="name the folder of a run")
-        yield Study.model_validate(plain), store
-    finally:
-        store.close()
+    write_csv(findings, folder / VERDICTS)
+    console.print(f"Wrote {folder / VERDICTS}", markup=False, soft_wrap=True)
 
 
 def digest(console: Console, findings: Findings, measures: Sequence[str], folder: Path) -> None:
@@ -96,7 +80,7 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
         if rows:
             console.print(_verdicts(rows))
         if len(rows) < len(every):
-            console.print(Text(f"{len(every) - len(rows)} more, not shown to interact, are in {FILE}", style="dim"))
+            console.print(Text(f"{len(every) - len(rows)} more, not shown to interact, are in {VERDICTS}", style="dim"))
         console.print()
     if findings.members:
         console.print(Text("The front, with the chance of being on it", style="bold"))
@@ -159,7 +143,7 @@ def _members(members: Sequence[Member]) -> Table:
             "" if each.chance is None else f"{100 * each.chance:.0f} %",
             *(_accuracy(mean) for mean in (each.seen.get("accuracy"), each.fresh.get("accuracy"), each.test)),
             *(
-                "-" if mean is None else f"{text.value(name, mean.value)} ({mean.n})"
+                "-" if mean is None else f"{MEASURES[name].text(mean.value)} ({mean.n})"
                 for name, mean in zip(others, measured, strict=True)
             ),
             Text(_who(each)),

@@ -4,7 +4,7 @@ from tricksearch.contract.card import Card, card
 from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file, source_hash, source_text
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
 from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
-from tricksearch.contract.things import (
+from tricksearch.contract.hook_types import (
     PRECISIONS,
     Batch,
     BatchTransform,
@@ -17,7 +17,6 @@ from tricksearch.contract.things import (
     Runtime,
     Schedule,
     Weights,
-    Workbench,
 )
 from tricksearch.contract.trick import (
     STAGE_OF_HOOK,
@@ -30,6 +29,7 @@ from tricksearch.contract.trick import (
     stages,
     trick_name,
 )
+from tricksearch.contract.workbench import Workbench
 
 __all__ = [
     "PRECISIONS",

@@ -13,7 +13,7 @@ from tricksearch.contract.errors import InputError, nearest
 if TYPE_CHECKING:
     from torch import nn
 
-    from tricksearch.contract.things import (
+    from tricksearch.contract.hook_types import (
         BatchTransform,
         BuildOptimizer,
         Deployable,
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         Runtime,
         Schedule,
         Weights,
-        Workbench,
     )
+    from tricksearch.contract.workbench import Workbench
 
 STAGE_OF_HOOK: Mapping[str, str] = {
     "data": "train",

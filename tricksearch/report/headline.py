@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tricksearch.report.columns import View, accuracy_interval
-from tricksearch.trial.record import DRIFT, MEASURES, SPREAD, STATUSES, machine_line
+from tricksearch.records.measures import DRIFT, MEASURES, SPREAD
+from tricksearch.records.record import STATUSES, machine_line
+from tricksearch.report.view import View, accuracy_interval
 
 
 def answer(seen: View) -> str:

@@ -16,11 +16,13 @@ from typing import Any
 import yaml
 
 from tricksearch.contract import InputError
-from tricksearch.report.columns import DEFAULT_OBJECTIVES, View, embedded, view
+from tricksearch.records.averages import averaged
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import Record
+from tricksearch.report.embedded import embedded
 from tricksearch.report.headline import answer, certainty, details
-from tricksearch.report.verdicts import chances, drawn, section
-from tricksearch.trial.averages import averaged
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.report.verdict_section import chances, drawn, section
+from tricksearch.report.view import DEFAULT_OBJECTIVES, View, view
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.text import SIMULATED
 
@@ -89,15 +91,10 @@ def _knee(seen: View) -> str:
     if seen.knee is None:
         return ""
     record = seen.records[seen.knee]
-    values = ", ".join(_value(record, name) for name in seen.objectives)
+    values = ", ".join(f"{MEASURES[name].title} {MEASURES[name].text(record.value(name))}" for name in seen.objectives)
     label = "the baseline" if seen.knee == seen.baseline else f"trial {record.trial}"
     button = f'<button type="button" class="link" data-record="{seen.knee}">{html.escape(label)}</button>'
     return f"<p>The knee of the front, its best compromise, is {button}: {html.escape(values)}.</p>"
-
-
-def _value(record: Record, name: str) -> str:
-    measure = MEASURES[name]
-    return f"{measure.title} {getattr(record, name):,.{measure.digits}f} {measure.unit}".strip()
 
 
 def _asset(name: str) -> str:

@@ -9,19 +9,20 @@ from pathlib import Path
 from typing import Protocol
 
 from tricksearch.contract import Registry
-from tricksearch.search.budget import note_lost
-from tricksearch.search.job import Job
+from tricksearch.records.averages import averaged
+from tricksearch.records.constraints import Bound, resolved
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
+from tricksearch.search.phases.budget import note_lost
 from tricksearch.search.phases.build import phases_of
 from tricksearch.search.phases.phase import Proposal
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
-from tricksearch.search.space import Space
+from tricksearch.search.space.space import Space
 from tricksearch.search.stopping import Stopping
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study
-from tricksearch.trial.averages import averaged
-from tricksearch.trial.bounds import Bound, resolved
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import SEARCH_PHASES, STOPPED, Record
+from tricksearch.store.run import cache_folder
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study
+from tricksearch.trial.job import Job
 from tricksearch.trial.rungs import Progress
 
 log = logging.getLogger(__name__)
@@ -209,8 +210,3 @@ class Loop:
 
     def _bounds(self) -> list[Bound]:
         return resolved(self.study.constraints, averaged(self._plain))
-
-
-def cache_folder(study: Study, folder: Path) -> Path:
-    """Where the study's stages are kept: the folder that it names, or one in the run folder."""
-    return Path(study.cache).expanduser().resolve() if study.cache else (folder / "cache").resolve()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Collection
 
-from tricksearch.search.job import Job
+from tricksearch.trial.job import Job
 
 OUT_OF_MEMORY = "out_of_memory"
 RETRIES = 2  # a trial that takes its process down each time is the trial's fault, not the machine's

@@ -10,55 +10,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BeforeValidator, Field
 
-from tricksearch.trial.record import MEASURES
-from tricksearch.trial.settings import Settings
-from tricksearch.verdicts.front import front
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.pareto import front
+from tricksearch.study.settings import QUALITIES, StoppingSettings
 
 BASELINE = 0  # the number of the trial that all others are compared with, and that is never stopped
-QUALITIES = ("accuracy", "f1")  # both are known by the float net's accuracy at a rung
 Point = tuple[float, ...]
-
-
-class StoppingSettings(Settings):
-    """Which trainings are ended early."""
-
-    rule: Literal["nondominated", "accuracy_in_band", "none"] = Field(
-        "nondominated",
-        description="nondominated: rank by all objectives; accuracy_in_band: by accuracy among rivals of similar cost",
-    )
-    eta: int = Field(3, ge=2, le=10, description="one in eta goes on at a rung; the next one is eta times as far")
-    min_epochs: int | None = Field(
-        None, ge=1, description="the first rung; null: the epochs of a training / eta^2, rounded up"
-    )
-    min_rivals: int = Field(6, ge=1, description="others that must have come to a rung before one is stopped there")
-    band: float = Field(
-        1.25, ge=1, le=100, description="accuracy_in_band: rivals cost at most this many times as much, or as little"
-    )
-
-    def rungs(self, epochs: int) -> tuple[int, ...]:
-        """The epochs, from 1, after which a training of so many is looked at; the last one is none of them.
-
-        >>> StoppingSettings().rungs(200), StoppingSettings(min_epochs=5).rungs(15), StoppingSettings().rungs(1)
-        ((23, 69), (5,), ())
-        """
-        if self.rule == "none":
-            return ()
-        first = self.min_epochs or math.ceil(epochs / self.eta**2)
-        count = next(count for count in range(64) if first * self.eta**count >= epochs)
-        return tuple(first * self.eta**step for step in range(count))
-
-
-def _written_out(given: Any) -> Any:
-    return {} if given is None else {"rule": given} if isinstance(given, str) else given
-
-
-# `stopping: nondominated` is short for a mapping with that rule.
-StoppingField = Annotated[StoppingSettings, BeforeValidator(_written_out)]
 
 
 class Stopping:
@@ -161,4 +121,4 @@ def _spread(points: Sequence[Point], maximize: Sequence[bool]) -> list[int]:
 
 def _text(name: str, value: float) -> str:
     measure = MEASURES[name]
-    return f"{value:,.{measure.digits}f}{' ' if measure.unit else ''}{measure.unit or ' ' + measure.title}"
+    return measure.text(value) if measure.unit else f"{measure.text(value)} {measure.noun}"

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import InputError
-from tricksearch.trial.machine import Machine
+from tricksearch.trial.measuring.machine_lock import Machine
 
 log = logging.getLogger(__name__)
 

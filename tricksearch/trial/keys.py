@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import Deployable, Json, Registry, Runtime, Trick, source_hash, stages, trick_name
+from tricksearch.records.hardware import cpu_features, extra_versions, hardware, versions
+from tricksearch.records.recipe import Recipe
 from tricksearch.trial.data import DataSet
-from tricksearch.trial.hardware import cpu_features, extra_versions, hardware, versions
-from tricksearch.trial.precision import Precision
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.runtimes import source_of
+from tricksearch.trial.measuring.runtimes import source_of
+from tricksearch.trial.training.precision import Precision
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,11 @@ import contextlib
 import errno
 import functools
 import logging
+import os
+import socket
 import tempfile
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,90 +19,109 @@ from typing import Any
 import torch
 
 from tricksearch.contract import InputError, Registry, TrialError, discover
-from tricksearch.trial.bounds import Bound, Rejected, broken
+from tricksearch.records.constraints import Bound, Rejected, broken
+from tricksearch.records.hardware import extra_versions, hardware, versions
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import FINISHED, REJECTED, STOPPED, Record
 from tricksearch.trial.cache import Cache
-from tricksearch.trial.data import DataSet, load_data
-from tricksearch.trial.hardware import extra_versions, hardware, versions
-from tricksearch.trial.machine import Machine
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import FINISHED, FORESEEN, REJECTED, STOPPED, Record
+from tricksearch.trial.context import JobContext, Note
+from tricksearch.trial.data import DataSet
+from tricksearch.trial.data.loaded import cached_data
+from tricksearch.trial.foresee import foreseen
+from tricksearch.trial.job import Job
+from tricksearch.trial.measuring.machine_lock import Machine
+from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.rungs import Progress, Report, Rungs, Stopped
-from tricksearch.trial.runner import Runner
-from tricksearch.trial.settings import DataSettings
-from tricksearch.trial.stages import Note, Shop, Stages
+from tricksearch.trial.simulated import simulate
+from tricksearch.trial.stages import Stages
 
 log = logging.getLogger(__name__)
 
 
+def ignored(progress: Progress) -> None:
+    """The report of nobody: no rung ends the training."""
+
+
+def run_job(job: Job, report: Report = ignored) -> list[Record]:
+    """Run a trial in the folder where the study was started. Raises InputError where there is no such folder."""
+    if job.simulation is None:
+        try:
+            os.chdir(job.directory)
+        except OSError as error:
+            raise InputError(
+                f"the folder where the study was started is not on the node '{socket.gethostname()}': {error}",
+                remedy="start the command again in a folder that is there",
+            ) from error
+    return run_trial(job, report=report)
+
+
 def run_trial(
-    recipe: Recipe,
-    seed: int,
+    job: Job,
+    cache: Cache | None = None,
+    report: Report = ignored,
     *,
-    cache: Path | Cache,
-    variants: Sequence[Recipe] = (),
-    bounds: Sequence[Bound] = (),
-    number: int = 0,
-    phase: str = "search",
     note: Note = lambda text: None,
     reraise: tuple[type[Exception], ...] = (),
-    rungs: Collection[int] = (),
-    report: Report = lambda progress: None,
-    memory_gib: float | None = None,
-    gpus: float | None = None,
-    test: bool = False,
-    fresh: bool = False,
 ) -> list[Record]:
     """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
-    Whatever befalls one becomes its record's status and reason; only an interrupt passes through. Variants of a
+    Whatever goes wrong becomes the record's status and reason; only an interrupt passes through. Variants of a
     training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
-    `cache` is what is known already, or its folder; `note` hears which stage begins; errors of the kinds in `reraise`
-    come out as they were raised. After the epochs in `rungs`, counted from 1, `report` hears how far the trial's
-    training has come, and may end it by raising Stopped; of a net that is known already it hears nothing.
-    `memory_gib` is what this process may hold, `gpus` the part of a GPU whose memory it may. With `test`, the test
-    split is scored too, which nothing else ever reads. With `fresh`, latency and memory are measured for this trial
-    alone, not taken from another's graph of the same shape; the same trial, run again, finds its own. Raises
+    `cache` takes the place of the one in the job's folder; `note` is called with the name of each stage that begins;
+    errors of the kinds in `reraise` are not recorded but raised. At the job's rungs, `report` is called with how far
+    the training has come, and may end it by raising Stopped; for a net that is known already it is not called. Raises
     InputError where no trial of this study could run here: its data, its plugins or its cache are not there, or the
     disk is full.
     """
-    torch.set_num_threads(recipe.train.threads)
-    machine = Machine(memory=None if memory_gib is None else int(memory_gib * 2**30))
-    if gpus is not None and 0 < gpus < 1 and torch.cuda.is_available():
-        torch.cuda.set_per_process_memory_fraction(gpus)
-    records: list[Record] = []
-    tester: Runner | None = None
+    if job.simulation is not None:
+        return simulate(job)
+    recipes = job.recipes()
+    torch.set_num_threads(recipes[0].train.threads)
+    with _machine(job) as machine, machine.shared():
+        registry, data = _tricks(recipes[0].plugins), cached_data(recipes[0].data)
+        known = cache or Cache(Path(job.cache))
+        known.check()
+        with known.in_use(), _tester(job, data) as tester:
+            fresh = job.trial if job.fresh else None
+            context = JobContext(registry, data, known, machine, _runner(data), note, tester, fresh)
+            trial = _Trial(job, context, reraise, report)
+            records = []
+            for variant, recipe in enumerate(recipes):
+                records.append(trial.record(recipe, variant))
+                if trial.training_failed:
+                    break
+    return records
+
+
+@contextlib.contextmanager
+def _machine(job: Job) -> Iterator[Machine]:
+    """This machine, for one trial; the memory of its GPUs is given back at the end."""
+    machine = Machine(memory=None if job.memory_gib is None else int(job.memory_gib * 2**30))
     try:
-        with machine.shared():
-            registry, data = _tricks(recipe.plugins), cached_data(recipe.data)
-            known = cache if isinstance(cache, Cache) else Cache(cache)
-            known.check()
-            with known.in_use():
-                # Of its own, so that no test image is in a process that others use; it ends with the trial.
-                tester = Runner(data.test.pixels.numpy()) if test else None
-                shop = Shop(
-                    registry, data, known, machine, _runner(data), note, tester, fresh=number if fresh else None
-                )
-                for variant, each in enumerate((recipe, *variants)):
-                    # A variant trains only where the trial itself was rejected, and then it is not what was proposed.
-                    form = _Form(each, seed, number, variant, phase if variant == 0 else "search")
-                    record, training_failed = _record(
-                        form, shop, bounds, reraise, frozenset(rungs) if variant == 0 else frozenset(), report
-                    )
-                    records.append(record)
-                    if training_failed:
-                        break
+        if job.gpus is not None and 0 < job.gpus < 1 and torch.cuda.is_available():
+            torch.cuda.set_per_process_memory_fraction(job.gpus)
+        yield machine
     finally:
-        if tester is not None:
-            tester.close()
         machine.close()
         if torch.cuda.is_available():
             with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
                 torch.cuda.empty_cache()
-    return records
+
+
+@contextlib.contextmanager
+def _tester(job: Job, data: DataSet) -> Iterator[Runner | None]:
+    """The process that has the test images, where they are read: no other process ever holds one."""
+    tester = Runner(data.test.pixels.numpy()) if job.test else None
+    try:
+        yield tester
+    finally:
+        if tester is not None:
+            tester.close()
 
 
 @dataclass
-class _Form:
+class _Variant:
     """What of a record is known before anything is measured."""
 
     recipe: Recipe
@@ -111,9 +132,10 @@ class _Form:
     started: datetime = field(default_factory=lambda: datetime.now(UTC))
     clock: float = field(default_factory=time.perf_counter)
 
-    def filled(
+    def record(
         self, stages: Stages | None, status: str, reason: str, measured: Mapping[str, Any], spent: float
     ) -> Record:
+        """The record; `measured` holds measures and other fields of it by their names."""
         return Record(
             trial=self.trial,
             phase=self.phase,
@@ -122,62 +144,96 @@ class _Form:
             reason=reason,
             seed=self.seed,
             recipe=self.recipe.model_dump(mode="json"),
+            recipe_key=self.recipe.key,
             started=self.started.isoformat(timespec="seconds"),
             wall_seconds=round(time.perf_counter() - self.clock, 3),
             hardware=hardware(),
             versions=versions() | extra_versions(),
-            reused=list(stages.reused) if stages else [],
+            reused=stages.log.reused if stages else [],
             spent_seconds=round(spent, 3),
-            spent_epochs=round(stages.spent_epochs, 3) if stages else 0.0,
-            **measured,
+            spent_epochs=round(stages.net.spent_epochs, 3) if stages else 0.0,
+            measures={name: measured[name] for name in MEASURES if measured.get(name) is not None},
+            **{name: value for name, value in measured.items() if name not in MEASURES},
         )
 
 
-def _record(
-    form: _Form,
-    shop: Shop,
-    bounds: Sequence[Bound],
-    reraise: tuple[type[Exception], ...],
-    rungs: frozenset[int],
-    report: Report,
-) -> tuple[Record, bool]:
-    """The record of one variant, and whether its training failed or was stopped."""
-    status, reason, measured = FINISHED, "", {}
+class _Trial:
+    """Runs the recipes of one job, one after another."""
+
+    def __init__(self, job: Job, context: JobContext, reraise: tuple[type[Exception], ...], report: Report) -> None:
+        self._job, self._context, self._reraise, self._report = job, context, reraise, report
+        self._bounds = [Bound(**bound) for bound in job.bounds]
+        self.training_failed = False  # or was stopped: what would be made of it is not there
+
+    def record(self, recipe: Recipe, variant: int) -> Record:
+        """The record of one recipe."""
+        job = self._job
+        # A variant trains only where the trial itself was rejected, and then it is not what was proposed.
+        phase, rungs = (job.phase, job.rungs) if variant == 0 else ("search", [])
+        form = _Variant(recipe, job.seed, job.trial, variant, phase)
+        status, reason, measured = FINISHED, "", {}
+        looks = _Looks(self._context, form, self._report)
+        try:
+            with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
+                stages = Stages(
+                    recipe,
+                    job.seed,
+                    self._context,
+                    Path(folder),
+                    Rungs(frozenset(rungs), looks.tell) if rungs else None,
+                )
+                looks.stages = stages
+                # At a rung the trial is compared by what training does not change as well; no known net comes to one.
+                if any(MEASURES[bound.measure].foreseen for bound in self._bounds) or (
+                    rungs and not stages.net.is_trained
+                ):
+                    looks.foreseen = foreseen(stages) or {}
+                    if why := broken(self._bounds, looks.foreseen):
+                        raise Rejected(f"{why}; seen before training", looks.foreseen)
+                measured = stages.measures()
+        except self._reraise:
+            raise
+        except Rejected as error:
+            status, reason, measured = REJECTED, str(error), error.measures
+        except Exception as error:
+            _refuse_full_disk(error)
+            if isinstance(error, Stopped) and looks.last is not None:
+                self.training_failed = True
+                return replace(looks.last, reason=str(error))
+            if not isinstance(error, TrialError):  # those are reasons, not faults
+                log.exception("the trial failed")
+            status, reason = _status(error)
+        # Where not even the stages could be built, nothing is known of the training: the next one finds out for itself.
+        known = looks.stages
+        self.training_failed = known is not None and known.keys.train in self._context.failed
+        return form.record(known, status, reason, measured, known.clock.spent if known else 0.0)
+
+
+@dataclass
+class _Looks:
+    """What a trial tells at its rungs."""
+
+    context: JobContext
+    form: _Variant
+    report: Report
     stages: Stages | None = None
-    foreseen: Mapping[str, Any] = {}
-    last: Record | None = None
+    foreseen: Mapping[str, Any] = field(default_factory=dict)
+    last: Record | None = None  # what the trial's record would be, had it ended at its last rung
 
-    def tell(epoch: int, accuracy: float) -> None:
-        nonlocal last
-        assert stages is not None  # for the type checker
-        last = form.filled(stages, STOPPED, "", {"train_seconds": stages.training_seconds}, stages.spent_so_far)
-        shape = {name: foreseen[name] for name in sorted(FORESEEN) if foreseen.get(name) is not None}
-        with shop.machine.waiting():
-            report(Progress(epoch, {"accuracy": accuracy, **shape}, last))
-
-    try:
-        with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
-            stages = Stages(form.recipe, form.seed, shop, Path(folder), Rungs(rungs, tell) if rungs else None)
-            # At a rung the trial is compared by what training does not change as well; no known net comes to one.
-            if any(bound.measure in FORESEEN for bound in bounds) or (rungs and not stages.trained):
-                foreseen = stages.foreseen() or {}
-                if why := broken(bounds, foreseen):
-                    raise Rejected(f"{why}; seen before training", foreseen)
-            measured = stages.measures()
-    except reraise:
-        raise
-    except Rejected as error:
-        status, reason, measured = REJECTED, str(error), error.measures
-    except Exception as error:
-        _refuse_full_disk(error)
-        if isinstance(error, Stopped) and last is not None:
-            return replace(last, reason=str(error)), True
-        if not isinstance(error, TrialError):  # those are reasons, not faults
-            log.exception("the trial failed")
-        status, reason = _status(error)
-    record = form.filled(stages, status, reason, measured, stages.spent_seconds if stages else 0.0)
-    # Where not even the stages could be built, nothing is known of the training: the next one finds out for itself.
-    return record, stages is not None and stages.keys.train in shop.failed
+    def tell(self, epoch: int, accuracy: float) -> None:
+        """Report the end of an epoch (from 1) and the float net's accuracy, percent. Raises what `report` raises."""
+        stages = self.stages
+        if stages is None:
+            raise RuntimeError("a rung was reached before there were stages")
+        measured = {"train_seconds": stages.clock.running}
+        self.last = self.form.record(stages, STOPPED, "", measured, stages.clock.spent_so_far)
+        shape = {
+            name: self.foreseen[name]
+            for name, measure in sorted(MEASURES.items())
+            if measure.foreseen and self.foreseen.get(name) is not None
+        }
+        with self.context.machine.waiting():
+            self.report(Progress(epoch, {"accuracy": accuracy, **shape}, self.last))
 
 
 _runners: dict[str, Runner] = {}
@@ -212,23 +268,6 @@ def _status(error: Exception) -> tuple[str, str]:
         return "failed", text
     memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
     return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
-
-
-_loaded: dict[DataSettings, DataSet] = {}
-
-
-def cached_data(settings: DataSettings, progress: Note | None = None) -> DataSet:
-    """A data set, kept for the next trial of this process; `progress` hears of a download and the like."""
-    if settings not in _loaded:
-        _loaded.clear()  # one at a time: a data set may be most of the memory
-        _loaded[settings] = load_data(settings, progress)
-    return _loaded[settings]
-
-
-def keep_data(settings: DataSettings, data: DataSet) -> None:
-    """Give the trials of this process a data set that `load_data` would not find here."""
-    _loaded.clear()
-    _loaded[settings] = data
 
 
 @functools.cache

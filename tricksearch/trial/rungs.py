@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tricksearch.contract import TrialError
-from tricksearch.trial.record import STOPPED, Record
+from tricksearch.records.record import STOPPED, Record
 
 
 class Stopped(TrialError):

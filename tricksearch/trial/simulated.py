@@ -8,38 +8,25 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import AfterValidator, Field, model_validator
 
 from tricksearch.contract import nearest
-from tricksearch.trial.averages import WHOLE
-from tricksearch.trial.document import problem
-from tricksearch.trial.hardware import versions
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import FINISHED, MEASURES, Record
-from tricksearch.trial.settings import Settings
+from tricksearch.records.hardware import versions
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import FINISHED, Record
+from tricksearch.records.settings import Settings, problem
+from tricksearch.trial.job import Job
 
 if TYPE_CHECKING:
     import numpy as np
 
 IMAGES = 10_000  # what a simulated accuracy claims to be a share of
 MACHINE = "simulated"
-BASES = {  # of the measures that the settings leave out, which are then the same in every trial
-    "accuracy": 75.0,
-    "f1": 75.0,
-    "latency_ms": 1.0,
-    "latency_p95_ms": 1.1,
-    "latency_p99_ms": 1.2,
-    "throughput": 1000.0,
-    "memory_bytes": 64e6,
-    "params": 1e6,
-    "macs": 1e7,
-    "file_bytes": 4e6,
-    "train_seconds": 60.0,
-}
 
 Number = Annotated[float, Field(allow_inf_nan=False)]
 
@@ -103,7 +90,7 @@ def _check_percent(name: str, effects: Mapping[str, float]) -> None:
 
 
 def _in_points(measure: str) -> bool:
-    return MEASURES[measure].unit == "%"
+    return MEASURES[measure].percent
 
 
 class SimulationSettings(Settings):
@@ -152,53 +139,48 @@ class SimulationSettings(Settings):
         return world.sd * math.prod(world.sds.get(name, 1.0) for name in tricks)
 
     def _world(self, measure: str) -> SimulatedMeasure:
-        return self.measures.get(measure) or SimulatedMeasure(base=BASES[measure])
+        return self.measures.get(measure) or SimulatedMeasure(base=MEASURES[measure].simulated)
 
 
-def simulate(
-    recipe: Recipe,
-    seed: int,
-    settings: SimulationSettings,
-    *,
-    number: int,
-    phase: str,
-    variants: Sequence[Recipe] = (),
-    epochs: int,
-    test: bool = False,
-) -> list[Record]:
+def simulate(job: Job) -> list[Record]:
     """What `run_trial` would give in this world: the trial's record, then one for each variant of its training.
 
-    `epochs` is the length of the study's trainings: a recipe with fewer is a short one, and takes less time. The same
-    recipe, seed and number give the same records. Of a trial that fails there is one record.
+    A recipe with fewer epochs than the study's trainings have is a short one, and takes less time. The same recipe,
+    seed and number give the same records. Of a trial that fails there is one record.
     """
+    given = dict(job.simulation or {})
+    settings, epochs = SimulationSettings.model_validate(given["settings"]), given["epochs"]
+    recipe, *variants = job.recipes()
     started, clock = datetime.now(UTC), time.perf_counter()
     if settings.seconds:
         time.sleep(settings.seconds)
-    draw = _generator(recipe, seed, number)
+    draw = _generator(recipe, job.seed, job.trial)
     failed = bool(draw.random() < settings.failures)
-    rows = [{}] if failed else [_measured(recipe, settings, draw, epochs, test)]
+    rows = [{}] if failed else [_measured(recipe, settings, draw, epochs, job.test)]
     for variant in () if failed else variants:
-        row = _measured(variant, settings, _generator(variant, seed, number), epochs, test)
-        rows.append(row | {"train_seconds": rows[0]["train_seconds"]})
+        row = _measured(variant, settings, _generator(variant, job.seed, job.trial), epochs, job.test)
+        row["measures"]["train_seconds"] = rows[0]["measures"]["train_seconds"]
+        rows.append(row)
     return [
         Record(
-            trial=number,
-            phase="search" if index else phase,
+            trial=job.trial,
+            phase="search" if index else job.phase,
             variant=index,
             status="failed" if failed else FINISHED,
             reason="a simulated failure" if failed else "",
-            seed=seed,
-            recipe=each.model_dump(mode="json"),
+            seed=job.seed,
+            recipe=form.model_dump(mode="json"),
+            recipe_key=form.key,
             started=started.isoformat(timespec="seconds"),
             wall_seconds=round(time.perf_counter() - clock, 3) if index == 0 else 0.0,
             hardware={"cpu": MACHINE},
             versions=dict(versions()),
             reused=["train"] if index else [],
-            spent_seconds=0.0 if index else row.get("train_seconds", 0.0),
-            spent_epochs=0.0 if index or failed else float(each.train.epochs),
+            spent_seconds=0.0 if index else row.get("measures", {}).get("train_seconds", 0.0),
+            spent_epochs=0.0 if index or failed else float(form.train.epochs),
             **row,
         )
-        for index, (each, row) in enumerate(zip((recipe, *variants), rows, strict=False))
+        for index, (form, row) in enumerate(zip((recipe, *variants), rows, strict=False))
     ]
 
 
@@ -211,23 +193,26 @@ def _generator(recipe: Recipe, seed: int, number: int) -> np.random.Generator:
 def _measured(
     recipe: Recipe, settings: SimulationSettings, draw: np.random.Generator, epochs: int, test: bool
 ) -> dict[str, Any]:
-    """Every measure of one variant, as a record names them."""
+    """Everything measured of one variant, as the fields of its record."""
     tricks, length = list(recipe.tricks), recipe.train.epochs
-    row: dict[str, Any] = {}
+    short = length < epochs
+    measures: dict[str, float] = {}
     # One draw for each measure, in a fixed order, whatever the settings say of the others.
     noise = dict(zip(MEASURES, draw.standard_normal(len(MEASURES)).tolist(), strict=True))
-    for name in MEASURES:
-        value = _noisy(name, settings.truth(name, tricks, length < epochs), settings.spread(name, tricks), noise[name])
-        row[name] = round(value) if name in WHOLE else value
-    row["train_seconds"] *= length / epochs
+    for name, measure in MEASURES.items():
+        value = _noisy(name, settings.truth(name, tricks, short), settings.spread(name, tricks), noise[name])
+        measures[name] = round(value) if measure.whole else value
+    measures["train_seconds"] *= length / epochs
+    tested: dict[str, Any] = {}
     if test:
-        truth = settings.truth("accuracy", tricks, length < epochs) - settings.optimism
+        truth = settings.truth("accuracy", tricks, short) - settings.optimism
         chance = float(draw.standard_normal())
-        row["test_accuracy"] = _noisy("accuracy", truth, settings.spread("accuracy", tricks), chance)
-        row["test_images"] = IMAGES
-    return row | {
+        tested["test_accuracy"] = _noisy("accuracy", truth, settings.spread("accuracy", tricks), chance)
+        tested["test_images"] = IMAGES
+    return tested | {
+        "measures": measures,
         "validation_images": IMAGES,
-        "throughputs": {str(recipe.latency.batch): row["throughput"]},
+        "throughputs": {str(recipe.latency.batch): measures["throughput"]},
         "latency_runs": recipe.latency.blocks,
         "latency_drift": 1.0,
         "latency_spread": 0.0,

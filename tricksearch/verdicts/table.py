@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import os
-from pathlib import Path
 from typing import Any
 
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.verdict import Verdict
 from tricksearch.verdicts.words import COMPARISONS, unit
 
-FILE = "verdicts.csv"
 COLUMNS = (
     *("comparison", "trick", "measure", "verdict", "effect", "low", "high", "unit", "n", "margin"),
     *("low_alone", "high_alone", "p", "p_adjusted", "power", "more", "more_for", "simulated", "why"),
@@ -65,19 +61,3 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
         }
         for each in every_verdict(findings)
     ]
-
-
-def write_csv(findings: Findings, path: Path) -> None:
-    """Write the rows to `path`, replacing an older file in one step; an empty field stands for None.
-
-    Raises OSError where the file cannot be written.
-    """
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with part.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.DictWriter(file, COLUMNS)
-            writer.writeheader()
-            writer.writerows(rows(findings))
-        os.replace(part, path)
-    finally:
-        part.unlink(missing_ok=True)

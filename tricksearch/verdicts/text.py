@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
+from tricksearch.records.measures import MEASURES
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, PAIRED, POINTS, amount, bounds, interval, noun, plain, source, unit
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, bounds, interval, noun, plain, source, unit
 
 SIMULATED = "Simulated: nothing was trained."
 DOUBT = "The front and its doubt"
 
-_MORE_IS_BETTER = POINTS | {"throughput"}  # a loss of them is not called a cost
 _FACTOR_FROM = 20.0  # percent: from here on "x 0.73" is said as well
 _SURE = 0.9
 
@@ -108,7 +108,7 @@ def _aside(verdict: Verdict, n: int) -> str:
     if verdict.says == UNDECIDED:
         return f"{name} undecided: {effect}{own}{_runs_needed(verdict, ',')}"
     if verdict.says == EQUIVALENT:
-        same = f"leaves {name} as it is" if verdict.measure in _MORE_IS_BETTER else f"costs no {name}"
+        same = f"leaves {name} as it is" if MEASURES[verdict.measure].maximize else f"costs no {name}"
         return f"{same} ({effect}{own})"
     verb = "raises" if (verdict.effect or 0) > 0 else "lowers"
     return f"{verb} {name}: {effect}{own}"
@@ -119,7 +119,7 @@ def _effect(verdict: Verdict) -> str:
         return "no effect can be given"
     between = bounds(verdict, "(no interval)")
     factor = ""
-    if verdict.measure not in POINTS and abs(verdict.effect) >= _FACTOR_FROM:
+    if not MEASURES[verdict.measure].percent and abs(verdict.effect) >= _FACTOR_FROM:
         factor = f", x {1 + verdict.effect / 100:.2f}"
     return f"{amount(verdict.effect, verdict.measure)} {between}{factor}"
 

@@ -1,7 +1,8 @@
-"""The words, units and digits of verdicts, for whoever shows them. Measures are known here by their names alone."""
+"""The words, units and digits of verdicts, for whoever shows them."""
 
 from __future__ import annotations
 
+from tricksearch.records.measures import MEASURES
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
 
 # What the effects of a comparison compare, in the order in which they are told.
@@ -16,30 +17,16 @@ COMPARISONS = {
     "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
 }
 PAIRED = ("interaction", "pair")  # the effects of two tricks on each other
-POINTS = frozenset({"accuracy", "f1"})  # percentages: their effects are in points, all others' in percent of the value
-NOUNS = {
-    "accuracy": "accuracy",
-    "f1": "macro F1",
-    "latency_ms": "latency",
-    "latency_p95_ms": "p95 latency",
-    "latency_p99_ms": "p99 latency",
-    "throughput": "throughput",
-    "memory_bytes": "memory",
-    "params": "parameters",
-    "macs": "multiply-accumulates",
-    "file_bytes": "file size",
-    "train_seconds": "training time",
-}
 
 
 def unit(measure: str) -> str:
     """The unit of an effect on this measure: "points" or "%"."""
-    return "points" if measure in POINTS else "%"
+    return "points" if MEASURES[measure].percent else "%"
 
 
 def noun(measure: str) -> str:
     """How a measure is called in a sentence."""
-    return NOUNS.get(measure, measure)
+    return MEASURES[measure].noun
 
 
 def plain(value: float, measure: str) -> str:
@@ -48,7 +35,7 @@ def plain(value: float, measure: str) -> str:
     >>> plain(-0.004, "accuracy"), plain(4.96, "latency_ms")
     ('0.00', '5.0')
     """
-    return f"{value:z.{2 if measure in POINTS else 1}f}"
+    return f"{value:z.{2 if MEASURES[measure].percent else 1}f}"
 
 
 def amount(value: float, measure: str) -> str:
@@ -57,7 +44,7 @@ def amount(value: float, measure: str) -> str:
     >>> amount(0.42, "accuracy"), amount(-27.04, "latency_ms")
     ('+0.42 points', '-27.0 %')
     """
-    return f"{value:+z.{2 if measure in POINTS else 1}f} {unit(measure)}"
+    return f"{value:+z.{2 if MEASURES[measure].percent else 1}f} {unit(measure)}"
 
 
 def interval(low: float | None, high: float | None, measure: str) -> str:

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from tricksearch.trial.data.augment import augmentation
+from tricksearch.trial.training.augment import augmentation
 
 
 def generator(seed: int = 0) -> torch.Generator:

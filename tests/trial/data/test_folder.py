@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data import load_data
-from tricksearch.trial.settings import DataSettings
 
 RNG = np.random.default_rng(0)
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data import KNOWN, check_name, load_data
-from tricksearch.trial.settings import DataSettings
 
 
 def test_digits_has_three_stratified_splits_that_cover_it():

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data import load_data
-from tricksearch.trial.settings import DataSettings
 
 X = np.random.default_rng(0).integers(0, 256, (30, 6, 5), dtype=np.uint8)
 Y = np.arange(30) % 3

@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data import load_data
-from tricksearch.trial.settings import DataSettings
 
 RNG = np.random.default_rng(0)
 

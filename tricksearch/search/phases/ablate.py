@@ -10,20 +10,20 @@ from pathlib import Path
 from typing import Any
 
 from tricksearch.contract import InputError, Registry, discover, trick_name
-from tricksearch.search.outputs import best_of, front_of
+from tricksearch.records.averages import averaged
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import Record
 from tricksearch.search.phases.measures import compared, contrasted, measures_of, verdicts_on
 from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
 from tricksearch.search.phases.screen import Screen
-from tricksearch.search.space import Space
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study
-from tricksearch.trial.averages import averaged
-from tricksearch.trial.document import load_recipe
-from tricksearch.trial.record import MEASURES, Record
+from tricksearch.search.space.space import Space
+from tricksearch.store.facts import ABLATION
+from tricksearch.store.store import Store
+from tricksearch.study.recipe_file import load_recipe
+from tricksearch.study.study import Study
 from tricksearch.verdicts.findings import Minimal
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, Verdict
 
-FACT = "ablation"
 REFERENCE_SEEDS = 3  # times the seeds of an arm, at most, for the two that all others are compared with
 
 Tricks = Mapping[str, dict[str, Any]]
@@ -179,24 +179,24 @@ def ablate_plan(
     study: Study, space: Space, registry: Registry, store: Store, records: Sequence[Record]
 ) -> Callable[[Sequence[Record]], list[Wanted]]:
     """What an ablation wants to run; nothing where there is no recipe with a trick to ablate."""
-    target = target_of(store) if store.fact(FACT) else None
+    target = target_of(store) if store.fact(ABLATION) else None
     searched = sum(record.phase not in {"ablate", "confirm"} for record in records)
     edited = target is not None and _is_file(target.asked) and _chosen(study, records)[0] != target.tricks
     if target is None or target.asked != study.ablate.around or target.searched != searched or edited:
         tricks, record = _chosen(study, [each for each in records if each.phase not in {"ablate", "confirm"}])
         if not tricks:
-            store.put_fact(FACT, None)  # the study no longer asks for what was ablated before
+            store.put_fact(ABLATION, None)  # the study no longer asks for what was ablated before
             return lambda records: []
         target = Target(
             study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records, store), searched
         )
-        store.put_fact(FACT, asdict(target))
+        store.put_fact(ABLATION, asdict(target))
     return Ablation(study, target).plan
 
 
 def target_of(store: Store) -> Target | None:
     """The recipe that the study's ablation is around, or None where there was none yet."""
-    fact = store.fact(FACT)
+    fact = store.fact(ABLATION)
     return None if fact is None else Target(**fact)
 
 
@@ -222,11 +222,11 @@ def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str
     around = study.ablate.around
     if around in ("knee", "best"):
         first = study.objectives[0]
-        front = front_of(records, study)
-        best = best_of(records, study) if around == "knee" else None
+        front = study.goals.front(records)
+        best = study.goals.knee(records) if around == "knee" else None
         if around == "best" and front:
             ahead = max if MEASURES[first].maximize else min
-            best = ahead(front, key=lambda record: float(getattr(record, first)))
+            best = ahead(front, key=lambda record: record.value(first) or 0.0)
         return (best.tricks, best.id) if best is not None else ({}, "")
     if _is_file(around):
         return load_recipe(Path(around))[0].tricks, around

@@ -9,10 +9,10 @@ from tricksearch.search.phases.ablate import ablate_plan
 from tricksearch.search.phases.confirm import confirm_plan
 from tricksearch.search.phases.phase import Designed, Numbers, Phase
 from tricksearch.search.phases.screen import screen_plan
-from tricksearch.search.phases.searching import Searching
-from tricksearch.search.space import Space
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study
+from tricksearch.search.phases.search import Searching
+from tricksearch.search.space.space import Space
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study
 
 
 def phases_of(study: Study, space: Space, registry: Registry, store: Store, workers: int) -> Iterator[Phase]:

@@ -5,25 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tricksearch.search.outputs import best_of, front_of
+from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
 from tricksearch.search.phases.phase import Wanted, fresh_seed
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study
-from tricksearch.trial.record import Record
-
-FACT = "confirmation"
+from tricksearch.store.facts import CONFIRMATION
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study
 
 Tricks = dict[str, dict[str, Any]]
 
 
 def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Callable[[Sequence[Record]], list[Wanted]]:
     """What a confirmation wants to run: the choice is made once, from the records that are there now."""
-    fact = store.fact(FACT)
+    fact = store.fact(CONFIRMATION)
     searched = sum(record.phase != "confirm" for record in records)
     if fact is None or fact["searched"] != searched or fact["recipes"] != study.confirm.recipes:
         fact = {"tricks": chosen(study, store, records), "searched": searched, "recipes": study.confirm.recipes}
-        store.put_fact(FACT, fact)
+        store.put_fact(CONFIRMATION, fact)
 
     def plan(records: Sequence[Record]) -> list[Wanted]:
         found = []
@@ -41,7 +39,7 @@ def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Calla
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:
     """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe."""
     found: list[Tricks] = [{}]
-    found += [record.tricks for record in spread(front_of(records, study), best_of(records, study), study)]
+    found += [record.tricks for record in spread(study.goals.front(records), study.goals.knee(records), study)]
     target = target_of(store)
     if target is not None:
         found += [target.tricks, Ablation(study, target).smallest(records) or {}]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from tricksearch.search.study import Study
-from tricksearch.trial.record import COUNTED, MEASURES, Record
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import Record
+from tricksearch.study.study import Study
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.effects import contrast
 from tricksearch.verdicts.scale import on_scale
@@ -23,15 +24,15 @@ def measures_of(study: Study) -> tuple[str, ...]:
 
 def relative(measure: str) -> bool:
     """Whether effects on it are told in percent of its value, rather than in points."""
-    return MEASURES[measure].unit != "%"
+    return not MEASURES[measure].percent
 
 
 def value_of(record: Record, measure: str) -> float | None:
     """A finished record's measure; None where it was not taken, or where a logarithm of it is wanted and is none."""
-    value = getattr(record, measure) if record.finished else None
+    value = record.value(measure) if record.finished else None
     if value is None or not math.isfinite(value) or (relative(measure) and value <= 0):
         return None
-    return float(value)
+    return value
 
 
 def verdicts_on(
@@ -52,7 +53,7 @@ def verdicts_on(
         power=study.verdicts.power,
         comparison=comparison,
         looks=looks,
-        counted=measure in COUNTED,
+        counted=MEASURES[measure].counted,
     )
 
 

@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from tricksearch.trial.recipe import Recipe
-from tricksearch.trial.record import Record
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import Record
 
 
 @dataclass(frozen=True)

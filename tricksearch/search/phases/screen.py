@@ -7,19 +7,19 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from tricksearch.contract import InputError
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import Record
 from tricksearch.search.phases.measures import measures_of, relative, value_of, verdicts_on
 from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
-from tricksearch.search.space import Space
-from tricksearch.search.store import Store
-from tricksearch.search.study import Study
-from tricksearch.trial.record import FORESEEN, Record
+from tricksearch.search.space.space import Space
+from tricksearch.store.facts import SCREENS
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study
 from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects, pair_effects
 from tricksearch.verdicts.scale import on_scale
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.verdict import UNDECIDED, Verdict
-
-FACT = "screens"  # of each layout, which blocks were laid out for which tricks
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Screen:
     @property
     def earlier(self) -> bool:
         """Whether there was a screen that was laid out otherwise."""
-        return self._store is not None and any(mark != self._mark for mark in self._store.fact(FACT) or {})
+        return self._store is not None and any(mark != self._mark for mark in self._store.fact(SCREENS) or {})
 
     def plan(self, records: Sequence[Record]) -> list[Wanted]:
         """The baseline, the short screen where one is asked for, then block after block until all is decided."""
@@ -114,12 +114,12 @@ class Screen:
 
     def _laid(self) -> list[list[str] | None]:
         """Of each block that was laid out, the tricks that were undecided then; None: it is for all."""
-        return list((self._store.fact(FACT) or {}).get(self._mark, [])) if self._store is not None else []
+        return list((self._store.fact(SCREENS) or {}).get(self._mark, [])) if self._store is not None else []
 
     def _lay(self, undecided: Collection[str] | None) -> None:
         if self._store is not None:
             laid = [*self._laid(), None if undecided is None else sorted(undecided)]
-            self._store.put_fact(FACT, (self._store.fact(FACT) or {}) | {self._mark: laid})
+            self._store.put_fact(SCREENS, (self._store.fact(SCREENS) or {}) | {self._mark: laid})
 
     def _blocks(self, records: Sequence[Record]) -> Iterable[list[Cell]]:
         """The blocks so far, the last of which may be incomplete; lays out the next one where it is wanted."""
@@ -182,7 +182,7 @@ class Screen:
                 estimates = pair_effects(tricks_on, values, self.factors)
             else:
                 # Where the graph decides, tricks act on each other more than one run differs from the next.
-                shaping = self._space.shaping if measure in FORESEEN else ()
+                shaping = self._space.shaping if MEASURES[measure].foreseen else ()
                 estimates = main_effects(tricks_on, values, self.factors, shaping)
             found += verdicts_on(self._study, measure, estimates, comparison, looks)
         return found

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Part, Progress, Source, part
 from tricksearch.trial.data.official import Release, find
 from tricksearch.trial.data.unpickle import read_pickle
-from tricksearch.trial.settings import DataSettings
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Progress, Source, part
-from tricksearch.trial.settings import DataSettings
 
 
 def read_digits(settings: DataSettings, progress: Progress) -> Source:

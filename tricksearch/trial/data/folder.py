@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Part, Pixels, Progress, Source, part
 from tricksearch.trial.data.official import own_root
 from tricksearch.trial.data.resize import resized
-from tricksearch.trial.settings import DataSettings
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Part, Pixels, Progress, Source, part
 from tricksearch.trial.data.official import Release, find
-from tricksearch.trial.settings import DataSettings
 
 FILES = (
     "train-images-idx3-ubyte",

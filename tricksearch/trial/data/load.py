@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tricksearch.contract import Images, InputError, nearest
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data import cifar, embedded, folder, idx, npz
 from tricksearch.trial.data.dataset import DataSet, Part, Progress, Source
 from tricksearch.trial.data.resize import resized
 from tricksearch.trial.data.split import Indices, split, subset
-from tricksearch.trial.settings import DataSettings
 
 if TYPE_CHECKING:
     import torch

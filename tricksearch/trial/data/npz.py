@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Pixels, Progress, Source, part
 from tricksearch.trial.data.official import own_root
-from tricksearch.trial.settings import DataSettings
 
 Array = NDArray[Any]
 

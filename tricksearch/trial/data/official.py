@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tricksearch.contract import InputError
+from tricksearch.records.settings import DataSettings
 from tricksearch.trial.data.dataset import Progress
-from tricksearch.trial.settings import DataSettings
 
 ROOT_VARIABLE = "TRICKSEARCH_DATA"
 NETWORK_TIMEOUT = 15.0  # seconds

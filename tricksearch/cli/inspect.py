@@ -1,0 +1,111 @@
+"""Commands that look before a study runs: check, trial, doctor."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from tricksearch.cli.run import load_shown
+from tricksearch.cli.terminal import Terminal
+from tricksearch.contract.errors import InputError
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import machine_line
+
+
+def check_command(path: Path) -> None:
+    """Check a study without training."""
+    terminal = Terminal()
+    from tricksearch.search.check import check_study
+    from tricksearch.search.space.space import Space
+    from tricksearch.study.study import load_study
+    from tricksearch.trial.data.loaded import cached_data
+
+    study = load_study(path)
+    load_shown(study.data, terminal)
+    registry = check_study(study)
+    data = cached_data(study.data)
+    size = Space.of(study, registry).size()
+    on = [name for name, use in study.tricks.items() if use.use != "never"]
+    lines = [
+        f"{path}: nothing wrong found.",
+        f"data: {data.name}, {len(data.classes)} classes; "
+        f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images of "
+        f"{' x '.join(str(side) for side in data.train.pixels.shape[1:])}",
+        f"net: {study.net.name}; {study.train.epochs} epochs",
+        f"tricks: {', '.join(on)}",
+        f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",
+    ]
+    lines += [f"left out: {name}, {reason}" for name, reason in study.left_out.items()]
+    for each in lines:
+        terminal.console.print(each, markup=False)
+
+
+def trial_command(path: Path, seed: int | None) -> None:
+    """Run one trial here."""
+    debug = bool(os.environ.get("TRICKSEARCH_DEBUG"))
+    terminal = None if debug else Terminal()
+    console = terminal.console if terminal else Console(highlight=False)
+    from tricksearch.study.recipe_file import load_recipe
+    from tricksearch.trial.job import Job
+    from tricksearch.trial.run import run_trial
+
+    recipe, own_seed = load_recipe(path)
+    load_shown(recipe.data, terminal)
+    record = run_trial(
+        Job.of(recipe, own_seed if seed is None else seed, cache=Path("runs") / ".cache"),
+        note=lambda stage: console.print(f"{stage} ...", style="dim"),
+        reraise=(Exception,) if debug else (InputError,),
+    )[0]
+    if not record.finished:
+        raise RuntimeError(f"the trial {record.status}: {record.reason}")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    for name, measure in MEASURES.items():
+        table.add_row(measure.title, measure.text(record.value(name)))
+    console.print(table)
+    console.print(
+        f"seed {record.seed}; n = {record.validation_images} validation images, {record.latency_runs} timed calls; "
+        f"batch {recipe.latency.batch}, {recipe.latency.threads} thread(s); {machine_line(record.hardware)}"
+    )
+    if record.device_ms is not None:
+        p95 = record.device_p95_ms or float("nan")
+        console.print(f"on the GPU alone, by its own events: {record.device_ms:.3f} ms, p95 {p95:.3f} ms")
+    if record.latency_note:
+        console.print(f"latency: {record.latency_note}", markup=False)
+
+
+def doctor_command() -> None:
+    """Show what is here and what is missing. Exits with 1 where a needed package is missing."""
+    import shutil
+    import tempfile
+
+    from tricksearch.contract import discover
+    from tricksearch.records.hardware import hardware, versions
+    from tricksearch.records.settings import TrainSettings
+    from tricksearch.study.document import unavailable
+    from tricksearch.trial.training.precision import choose_precision
+
+    console = Console(highlight=False)
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
+    found = versions()
+    for package, version in found.items():
+        table.add_row(package, version)
+    table.add_row("machine", machine_line(hardware()))
+    precision = choose_precision(TrainSettings())
+    layout = "channels last" if precision.channels_last else "contiguous"
+    table.add_row("training", f"{precision.device}, {str(precision.dtype).removeprefix('torch.')}, {layout}")
+    table.add_row("free disk", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB here, "
+                  f"{shutil.disk_usage(tempfile.gettempdir()).free / 2**30:.1f} GiB for scratch files")  # fmt: skip
+    console.print(table)
+    missing = [package for package, version in found.items() if version == "absent"]
+    registry = discover()
+    for name in registry:
+        if reason := unavailable(name, registry):
+            console.print(f"left out of searches here: {name}, {reason}", markup=False)
+    if missing:
+        console.print(f"missing: {', '.join(missing)}; install with: pip install {' '.join(missing)}", markup=False)
+        raise typer.Exit(1)
+    console.print("Nothing is missing.")

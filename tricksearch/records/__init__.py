@@ -1,0 +1,1 @@
+"""Plain words of the project: measures, records, recipes, settings, goals. No torch."""

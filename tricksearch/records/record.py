@@ -1,0 +1,149 @@
+"""The record: everything measured on one variant, or the reason why there is nothing to measure."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
+
+FINISHED = "finished"
+REJECTED = "rejected"  # it breaks a bound whatever its training gives, so it was not trained
+STOPPED = "stopped"  # its training was ended early: others were ahead of it
+SEARCH_PHASES = ("baseline", "search")
+FRONT_PHASES = (*SEARCH_PHASES, "screen", "ablate")  # whose records compete: of one budget, and not kept for the end
+STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED, STOPPED)
+
+
+@dataclass(frozen=True)
+class Record:
+    """One row of a study. A measure is None where the trial did not come to it, or the platform cannot tell."""
+
+    trial: int  # a training and what was made of it
+    phase: str  # "baseline", "screen", "fidelity", "search", "ablate" or "confirm"
+    status: str
+    reason: str
+    seed: int
+    recipe: dict[str, Any]  # plain JSON; `Recipe` reads it
+    measures: dict[str, float] = field(default_factory=dict)  # by their names in MEASURES; what was not taken is absent
+    throughputs: dict[str, float] = field(default_factory=dict)  # batch size -> images a second
+    validation_images: int | None = None  # the n behind accuracy and f1
+    test_accuracy: float | None = None  # percent of the test images, which only a confirmation reads
+    test_images: int | None = None
+    latency_runs: int | None = None  # the n behind the latency
+    latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
+    latency_spread: float | None = None  # interquartile range of the blocks' medians / their median
+    latency_note: str = ""  # what the stopwatch could not tell
+    device_ms: float | None = None  # median of a run on a GPU by its own events, images and logits being there
+    device_p95_ms: float | None = None
+    started: str = ""  # ISO 8601, UTC
+    wall_seconds: float | None = None
+    hardware: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    variant: int = 0  # 0 is the recipe that was proposed; the others share its training
+    reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
+    effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do; see trial/effective.py
+    spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
+    spent_epochs: float = 0.0  # likewise, epochs
+    runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
+    accuracy_sd: float | None = None  # of these runs, percent; None for one run
+    recipe_key: str = ""  # the recipe's own, which `replace` of the recipe has to empty; worked out where it is empty
+
+    def __post_init__(self) -> None:
+        if not self.recipe_key:
+            object.__setattr__(self, "recipe_key", Recipe.model_validate(self.recipe).key)
+
+    def value(self, measure: str) -> float | None:
+        """A measure by its name; None where it was not taken. Raises KeyError for what is no measure."""
+        if measure not in MEASURES:
+            raise KeyError(measure)
+        return self.measures.get(measure)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Top-1 accuracy of the deployable on the validation images, percent."""
+        return self.measures.get("accuracy")
+
+    @property
+    def latency_ms(self) -> float | None:
+        """The median latency, ms."""
+        return self.measures.get("latency_ms")
+
+    @property
+    def train_seconds(self) -> float | None:
+        """Seconds of training, without waiting for others' stopwatches and without a teacher's own training."""
+        return self.measures.get("train_seconds")
+
+    @property
+    def id(self) -> str:
+        """How a person names it: the trial's number, and behind a dot the variant's."""
+        return f"{self.trial}.{self.variant}" if self.variant else str(self.trial)
+
+    @property
+    def finished(self) -> bool:
+        """Whether every measure was taken."""
+        return self.status == FINISHED
+
+    @property
+    def tricks(self) -> dict[str, dict[str, Any]]:
+        """The tricks that are on, with their values."""
+        return dict(self.recipe.get("tricks", {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON, as it crosses from a worker and stands in the store: each measure is a key of its own."""
+        row: dict[str, Any] = {}
+        for name in _KEPT:
+            if name == "measures":
+                row |= {measure: self.measures.get(measure) for measure in MEASURES}
+            else:
+                row[name] = copy.deepcopy(getattr(self, name))
+        return row
+
+    @classmethod
+    def from_json(cls, row: Mapping[str, Any]) -> Record:
+        """The record of a JSON row; keys that this version does not know are left out.
+
+        What it has in common with other records, such as the hardware, it shares with them: not to be changed.
+        """
+        known = {key: value for key, value in row.items() if key in _KEPT and key != "measures"}
+        known |= {key: _shared(known[key]) for key in ("hardware", "versions", "effective") if key in known}
+        recipe = known["recipe"]
+        known["recipe"] = {key: part if key == "tricks" else _shared(part) for key, part in recipe.items()}
+        measures = {name: row[name] for name in MEASURES if row.get(name) is not None}
+        return cls(measures=measures, **known)
+
+
+_KEPT = tuple(part.name for part in fields(Record) if part.name != "recipe_key")
+# The keys of a row, each measure where the others stand.
+COLUMNS = tuple(key for name in _KEPT for key in (MEASURES if name == "measures" else (name,)))
+
+
+_known = functools.lru_cache(maxsize=64)(json.loads)
+
+
+def _shared(value: Any) -> Any:
+    """The same plain JSON, of which there is one copy among the records of a study: most of it is in each of them."""
+    return _known(json.dumps(value))
+
+
+def machine_line(hardware: Mapping[str, Any]) -> str:
+    """A record's hardware in one line.
+
+    >>> machine_line({"cpu": "Xeon", "cores": 2, "memory_gib": 23.4, "gpus": [], "system": "Linux x86_64"})
+    'Xeon, 2 cores, 23.4 GiB memory, no GPU, Linux x86_64'
+    """
+    said = dict(hardware)
+    parts = [str(said.pop("cpu", ""))]
+    if "cores" in said:
+        parts.append(f"{said.pop('cores')} cores")
+    if "memory_gib" in said:
+        parts.append(f"{said.pop('memory_gib')} GiB memory")
+    if "gpus" in said:
+        parts.append(", ".join(said.pop("gpus")) or "no GPU")
+    parts += [str(value) for value in said.values() if value]
+    return ", ".join(part for part in parts if part)

@@ -1,0 +1,80 @@
+"""A recipe's base settings: data, net, training, latency. Every key has a default; unknown keys are errors."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic_core import PydanticCustomError
+
+
+class Settings(BaseModel):
+    """Frozen settings whose keys are all known."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Settings):
+    """Which images, how they are split, and how many of them are used."""
+
+    name: str = "digits"
+    root: str | None = Field(None, description="the folder (or .npz file) that holds the data set")
+    size: int | None = Field(None, ge=4, le=1024, description="resize to size x size pixels when loading")
+    validation: float = Field(0.15, gt=0, lt=1, description="share held out for the search to compare on")
+    test: float = Field(
+        0.15, gt=0, lt=1, description="share held out for the end, where there is no official test split"
+    )
+    split_seed: int = Field(0, ge=0)
+    train_images: int | None = Field(None, ge=2, description="use this many training images, stratified")
+    validation_images: int | None = Field(None, ge=2, description="use this many validation images, stratified")
+    download: bool = Field(True, description="fetch an official data set that is absent")
+
+
+class NetSettings(Settings):
+    """Which net."""
+
+    name: str = "resnet_small"
+    stem: Literal["standard", "small"] = Field(
+        "standard", description="small: stride 1 and no pooling, for images of 28 to 64 pixels"
+    )
+    widths: tuple[Annotated[int, Field(ge=8, le=1024)], ...] | None = Field(
+        None, min_length=1, max_length=4, description="channels of each stage of the built-in net"
+    )
+    blocks: Annotated[int, Field(ge=1, le=8)] | None = Field(
+        None, description="residual blocks in each stage of the built-in net"
+    )
+
+
+class TrainSettings(Settings):
+    """The plain training: SGD with Nesterov momentum and a stepped learning rate."""
+
+    epochs: int = Field(20, ge=1, le=10000)
+    batch_size: int = Field(128, ge=2, le=65536)
+    lr: float = Field(0.1, gt=0, le=100)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, le=1)
+    milestones: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = Field(
+        (0.5, 0.75), description="shares of the training after which the learning rate drops to a tenth"
+    )
+    augment: Literal["auto", "none", "crop", "flip_crop"] = Field("auto", description="auto: what suits the data set")
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: Literal["auto", "yes", "no"] = "auto"
+    device: str = Field("auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    threads: int = Field(1, ge=1, le=256, description="CPU threads of one trial")
+
+
+class LatencySettings(Settings):
+    """How the deployable is timed."""
+
+    batch: int = Field(1, ge=1, le=1024)
+    threads: int = Field(1, ge=1, le=256)
+    blocks: int = Field(5, ge=3, le=100, description="separate blocks of runs")
+    block_seconds: float = Field(0.06, ge=0.005, le=60)
+    batches: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
+        (1, 8, 32), min_length=1, max_length=8, description="batch sizes that the throughput is taken at"
+    )
+
+
+def problem(rule: str, remedy: str = "") -> PydanticCustomError:
+    """What a validator of a settings model raises, so that `validate` gives its rule and remedy."""
+    return PydanticCustomError("input_error", "{rule}", {"rule": rule, "remedy": remedy})

@@ -1,0 +1,108 @@
+"""The front's members: where each stands as it was searched, and on fresh seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import fmean
+
+from tricksearch.records.averages import by_recipe, mean_of
+from tricksearch.records.record import FRONT_PHASES, Record
+from tricksearch.search.phases.measures import value_of
+from tricksearch.search.phases.replicates import seed_noise
+from tricksearch.store.facts import CONFIRMATION
+from tricksearch.store.store import Store
+from tricksearch.study.study import Study
+from tricksearch.verdicts.findings import Gap, Mean, Member, Minimal
+from tricksearch.verdicts.means import mean_of_runs
+
+SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
+
+
+def members_of(study: Study, store: Store, records: Sequence[Record], minimal: Minimal | None) -> tuple[Member, ...]:
+    """What was confirmed, or else the front and the baseline."""
+    seen = by_recipe(record for record in records if record.phase in SEEN_PHASES)
+    competing = by_recipe(record for record in records if record.phase in FRONT_PHASES)
+    fresh = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
+    chances = _chances(study, competing)
+    if not fresh and not chances:
+        return ()
+    front = {record.recipe_key for record in study.goals.front(records)}
+    smallest = set(minimal.tricks) if minimal is not None else None
+    confirmed = store.fact(CONFIRMATION) if fresh else None
+    keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
+    keys += [key for key in (study.base_recipe().key, *front) if key not in keys and not fresh]
+    found = []
+    for key in keys:
+        runs = seen.get(key) or competing.get(key) or fresh.get(key) or []
+        if not runs:
+            continue
+        own = fresh.get(key, [])
+        tested = [record.test_accuracy for record in own if record.test_accuracy is not None]
+        plain = not runs[0].tricks
+        lesser = minimal is not None and set(runs[0].tricks) == smallest and set(minimal.tricks) != set()
+        found.append(
+            Member(
+                record=runs[0].id,
+                role="baseline" if plain else "front" if key in front else "minimal" if lesser else "ablated",
+                tricks=tuple(sorted(runs[0].tricks)),
+                chance=chances.get(key),
+                seen=_means(study, seen.get(key, [])),
+                fresh=_means(study, own),
+                test=mean_of_runs(tested) if tested else None,
+            )
+        )
+    return tuple(found)
+
+
+def _means(study: Study, runs: Sequence[Record]) -> dict[str, Mean]:
+    found = {}
+    for measure in study.objectives:
+        values = [value for run in runs if (value := value_of(run, measure)) is not None]
+        if values:
+            found[measure] = mean_of_runs(values)
+    return found
+
+
+def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, float]:
+    """How probable it is of each recipe that it is on the front, by its key; none where no recipe ran twice."""
+    noise = [seed_noise(name, competing.values()) for name in study.objectives]
+    if not any(noise):
+        return {}
+    rivals = study.goals.rivals([mean_of(runs) for runs in competing.values()])
+    shares = study.goals.membership(rivals, noise)
+    return {record.recipe_key: share for record, share in zip(rivals, shares, strict=True)}
+
+
+def gap_of(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
+    """How much the choice flattered the front's members that were confirmed; None where none was."""
+    confirmed = [
+        each for each in members if each.role == "front" and "accuracy" in each.fresh.keys() & each.seen.keys()
+    ]
+    trainings: dict[str, list[Member]] = {}  # what was made of one training was lucky together
+    for each in confirmed:
+        trainings.setdefault(each.record.partition(".")[0], []).append(each)
+    seen, fresh = (
+        [fmean(getattr(each, when)["accuracy"].value for each in group) for group in trainings.values()]
+        for when in ("seen", "fresh")
+    )
+    # Runs of one recipe find the same images of a split easy.
+    apart = [
+        fmean(found)
+        for runs in by_recipe(each for each in records if each.phase == "confirm" and each.tricks).values()
+        if (
+            found := [
+                run.accuracy - run.test_accuracy
+                for run in runs
+                if run.accuracy is not None and run.test_accuracy is not None
+            ]
+        )
+    ]
+    if not seen or not apart:
+        return None
+    return Gap(
+        optimism=mean_of_runs([was - now for was, now in zip(seen, fresh, strict=True)]),
+        split=mean_of_runs(apart),
+        recipes=len(confirmed),
+        seen=fmean(seen),
+        fresh=fmean(fresh),
+    )

@@ -1,0 +1,1 @@
+"""The space of recipes that a study searches."""

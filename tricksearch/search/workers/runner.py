@@ -1,0 +1,121 @@
+"""Trials on Ray: Ray Tune places them on workers, here or on a cluster; the loop and its store stay in this process."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tricksearch.contract import InputError
+from tricksearch.records.hardware import usable_cores
+from tricksearch.search.loop import Loop
+from tricksearch.search.workers.failures import _Failures, _memory_is_the_trials, _StopOnError
+from tricksearch.search.workers.searcher import LoopSearcher
+
+# Read when Ray is imported or starts its processes, so they come before the imports.
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
+os.environ.setdefault("RAY_DEDUP_LOGS", "0")
+os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
+os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
+os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # the store is what a resumed run reads
+os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "1000000")
+os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
+
+import ray
+from ray import tune
+
+from tricksearch.search.cluster.bundle import Luggage
+from tricksearch.search.workers.capacity import gpus_of_a_trial, room_for
+from tricksearch.search.workers.scheduler import RungScheduler
+from tricksearch.search.workers.worker import TrialWorker
+
+OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
+UNLIMITED = 4096  # trials at a time, to Tune, which cannot change its mind; the searcher counts them itself
+
+
+def run_on_ray(
+    loop: Loop, workers: int | None = None, address: str | None = None, worker: type[TrialWorker] = TrialWorker
+) -> None:
+    """Run the loop's trials. Raises InputError where no cluster answers at `address` or no worker can be placed."""
+    threads = loop.study.train.threads
+    _memory_is_the_trials()
+    with contextlib.ExitStack() as stack:
+        scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tricksearch-ray-"))
+        luggage = Luggage(loop, Path(scratch)) if address else None
+        stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
+        if luggage:
+            luggage.open()
+        gpus = gpus_of_a_trial(loop.study, address)
+        searcher = LoopSearcher(loop, room_for(threads, gpus, workers, address))
+        tuner = tune.Tuner(
+            tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
+            tune_config=tune.TuneConfig(
+                search_alg=searcher,
+                scheduler=RungScheduler(searcher.stops),
+                num_samples=-1,  # the searcher ends it: a trial that lost its worker is one more to Tune
+                max_concurrent_trials=UNLIMITED,
+                reuse_actors=True,
+                trial_dirname_creator=lambda trial: trial.trial_id,
+            ),
+            run_config=tune.RunConfig(
+                name="study",
+                storage_path=scratch,
+                verbose=0,
+                callbacks=[_Failures(searcher)],
+                checkpoint_config=tune.CheckpointConfig(checkpoint_at_end=False),  # a call more for each trial
+                stop=_StopOnError(searcher),
+            ),
+        )
+        tuner.fit()
+        if searcher.error is not None:
+            raise searcher.error
+
+
+@contextlib.contextmanager
+def _ray(address: str | None, threads: int, workers: int | None, runtime_env: dict[str, Any] | None) -> Iterator[None]:
+    options: dict[str, Any] = {
+        "log_to_driver": False,
+        "logging_level": logging.ERROR,
+        "configure_logging": True,
+    }
+    if address:
+        if "://" in address:
+            raise InputError(
+                f"'{address}' is the address of a Ray client",
+                place="--address",
+                remedy="give host:port, or auto on a node",
+            )
+        options |= {"address": address, "runtime_env": runtime_env}
+    else:
+        # More workers than cores are the user's wish; Ray is told of as many CPUs as they need.
+        cpus = max(usable_cores(), (workers or 1) * threads)
+        options |= {
+            "address": "local",
+            "num_cpus": cpus,
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    on_term = signal.getsignal(signal.SIGTERM)
+    try:
+        ray.init(**options)
+    except Exception as error:
+        if not address:
+            raise
+        raise InputError(
+            f"no Ray cluster answers at '{address}': {error}",
+            place="--address",
+            remedy="start one with 'ray start --head'",
+        ) from error
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, on_term)  # Ray puts a handler of its own there, which ends the process at once
+    try:
+        yield
+    finally:
+        ray.shutdown()

@@ -1,0 +1,1 @@
+"""A record's model as a folder that runs without tricksearch."""

@@ -1,0 +1,155 @@
+"""Classify images with the model in this folder. Needs numpy and the packages of requirements.txt, nothing else.
+
+python predict.py images.npy         uint8, or float32 in [0, 1]: (N, C, H, W)
+python predict.py one.png two.jpg    image files, where Pillow is installed
+python predict.py --time             the median latency on this machine
+"""
+
+from __future__ import annotations
+
+import argparse
+import functools
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+# -- from here: how the model was measured --
+from tricksearch.trial.measuring.runtimes import load_onnx_runtime
+
+LOAD = load_onnx_runtime
+MODEL = "model.onnx"
+PRECISION = "fp32"
+OPTIONS: dict[str, Any] = {}
+THREADS = 1
+BATCH = 1
+# -- to here --
+
+Array = np.ndarray[Any, Any]
+AT_ONCE = 64  # images that are handed to the model together
+HERE = Path(__file__).resolve().parent
+
+
+@functools.lru_cache(maxsize=1)
+def about() -> dict[str, Any]:
+    """What the model takes and tells apart: preprocessing.json."""
+    found: dict[str, Any] = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
+    return found
+
+
+@functools.lru_cache(maxsize=1)
+def predictor(threads: int = THREADS) -> Any:
+    """The loaded model: images float32 (N, C, H, W) in [0, 1] -> logits (N, K)."""
+    return LOAD(str(HERE / MODEL), threads, PRECISION, **OPTIONS)
+
+
+def predict(images: Array) -> Array:
+    """The probability of each class, (N, K), for images uint8, or float32 in [0, 1]: (N, C, H, W).
+
+    Raises ValueError for anything else.
+    """
+    ready = as_input(images)
+    parts = [predictor()(ready[start : start + AT_ONCE]) for start in range(0, len(ready), AT_ONCE)]
+    logits = np.concatenate(parts).astype(np.float64)
+    powers = np.exp(logits - logits.max(axis=1, keepdims=True))
+    found: Array = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
+def as_input(images: Array) -> Array:
+    """Images as the model takes them: float32 in [0, 1]. Raises ValueError for another shape or range."""
+    shape = tuple(about()["input"][side] for side in ("channels", "height", "width"))
+    if images.ndim != 4 or images.shape[1:] != shape or not len(images):
+        raise ValueError(f"images of the shape (N, {', '.join(map(str, shape))}) are needed, got {images.shape}")
+    if images.dtype == np.uint8:
+        return images.astype(np.float32) / np.float32(255)
+    if images.dtype.kind != "f":
+        raise ValueError(f"pixels must be uint8, or float32 in [0, 1], got {images.dtype}")
+    if not (images.min() >= 0 and images.max() <= 1):  # a NaN is neither
+        raise ValueError(f"floats must lie in [0, 1], got {images.min():g} to {images.max():g}")
+    return images.astype(np.float32)
+
+
+def read_images(paths: list[Path]) -> Array:
+    """One .npy file, or image files. Raises OSError or ValueError for what cannot be read."""
+    if len(paths) == 1 and paths[0].suffix == ".npy":
+        found: Array = np.load(paths[0], allow_pickle=False)
+        return found
+    return np.stack([read_image(path) for path in paths])
+
+
+def read_image(path: Path) -> Array:
+    """An image file as uint8 (C, H, W), resized where it has another size. Raises OSError or ValueError."""
+    try:
+        from PIL import Image
+    except ImportError:
+        raise ValueError(f"{path}: image files need Pillow; without it, give one .npy file") from None
+    wanted = about()["input"]
+    with Image.open(path) as image:
+        if image.mode not in about()["image_modes"]:
+            raise ValueError(f"{path}: pixels of mode '{image.mode}' are not 8 bits of grey or of colour")
+        pixels = np.asarray(image.convert("L" if wanted["channels"] == 1 else "RGB"))
+    pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+    return resized(pixels, wanted["height"], wanted["width"])
+
+
+def resized(pixels: Array, height: int, width: int) -> Array:
+    """Resize uint8 (C, H, W), antialiased bilinear, as the training's images were; the aspect ratio is not kept."""
+    if pixels.shape[1:] == (height, width):
+        return pixels
+    rows, columns = (_weights(*sides) for sides in zip(pixels.shape[1:], (height, width), strict=True))
+    found: Array = np.clip(np.rint(rows @ pixels.astype(np.float64) @ columns.T), 0, 255).astype(np.uint8)
+    return found
+
+
+def _weights(before: int, after: int) -> Array:
+    """How much each of `before` pixels counts in each of `after`, (after, before): a triangle around its centre."""
+    scale = before / after
+    centres = (np.arange(after) + 0.5) * scale
+    distances = np.abs(np.arange(before) + 0.5 - centres[:, None]) / max(scale, 1.0)
+    weights = np.clip(1 - distances, 0, None)
+    shares: Array = weights / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def median_ms(images: Array, seconds: float = 1.0) -> tuple[float, int]:
+    """The median of single calls with the batch that was measured, in milliseconds, and the number of calls."""
+    run, batch = predictor(), np.resize(images[:BATCH], (BATCH, *images.shape[1:]))
+    for _ in range(20):
+        run(batch)
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+    while len(times) < 20 or time.perf_counter() < end:
+        start = time.perf_counter()
+        run(batch)
+        times.append(time.perf_counter() - start)
+    return float(np.median(times) * 1e3), len(times)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print a class and its probability for each image."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("images", nargs="*", type=Path, help="one .npy file, or image files")
+    parser.add_argument("--time", action="store_true", help="print the median latency, of random images without any")
+    given = parser.parse_args(arguments)
+    if not given.images and not given.time:
+        parser.error("name an .npy file or image files, or ask for --time")
+    shape = [about()["input"][side] for side in ("channels", "height", "width")]
+    ready: Array = np.random.default_rng(0).random((BATCH, *shape), np.float32)
+    if given.images:
+        try:
+            ready = as_input(read_images(given.images))
+        except Exception as error:  # Pillow raises a dozen kinds for a damaged file
+            parser.error(str(error))
+        for index, row in enumerate(predict(ready)):
+            label = f"{given.images[0]}[{index}]" if given.images[0].suffix == ".npy" else given.images[index]
+            print(f"{label}\t{about()['classes'][int(row.argmax())]}\t{row.max():.4f}")
+    if given.time:
+        milliseconds, calls = median_ms(ready)
+        print(f"median {milliseconds:.3f} ms for a batch of {BATCH}, {THREADS} thread(s), n = {calls} calls")
+
+
+if __name__ == "__main__":
+    main()

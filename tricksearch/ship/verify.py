@@ -1,0 +1,107 @@
+"""Verify: measure an exported folder again, and compare it with its record."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tricksearch.contract import InputError
+from tricksearch.records.recipe import Recipe
+from tricksearch.ship.folder import Exported, read_exported
+
+if TYPE_CHECKING:
+    from tricksearch.trial.measuring.scores import Scores
+    from tricksearch.trial.measuring.stopwatch import Timing
+
+TOLERANCE = 0.2  # of the record's latency, on the same hardware
+SAME = ("cpu", "cores", "gpus", "system")  # what makes two machines' latencies comparable
+
+
+@dataclass(frozen=True)
+class Verified:
+    """An exported folder as it was measured here."""
+
+    exported: Exported
+    scores: Scores
+    timing: Timing
+    same_hardware: bool
+    other_versions: dict[str, tuple[str, str]]  # package -> the version that was measured, the one here
+
+    @property
+    def accuracy_agrees(self) -> bool:
+        """Whether the accuracy is the record's, to the last image."""
+        return self.scores.accuracy == self.exported.record.accuracy
+
+    @property
+    def latency_agrees(self) -> bool | None:
+        """Whether the latency is within TOLERANCE of the record's; None on other hardware."""
+        measured = self.exported.record.latency_ms
+        if not self.same_hardware or not measured:
+            return None
+        return abs(self.timing.median_ms / measured - 1) <= TOLERANCE
+
+    @property
+    def agrees(self) -> bool:
+        """Whether nothing differs from the record."""
+        return self.accuracy_agrees and self.latency_agrees is not False
+
+
+def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None) -> Verified:
+    """Measure an exported folder with its own predict.py's `load`, on the validation images of its recipe.
+
+    Raises InputError for a folder or for data that are not what was exported, TrialError where the model does not run.
+    """
+    exported = read_exported(folder)
+    recipe = Recipe.model_validate(exported.record.recipe)
+
+    from tricksearch.records.hardware import hardware
+    from tricksearch.trial.data.loaded import cached_data
+    from tricksearch.trial.measuring.machine_lock import Machine
+    from tricksearch.trial.measuring.runner import Runner
+    from tricksearch.trial.measuring.scores import score
+
+    data = cached_data(recipe.data)
+    if data.digest("validation") != exported.validation:
+        raise InputError(
+            "the validation images are not those that the record was measured on",
+            place="data",
+            remedy=f"put the data set '{recipe.data.name}' of the run back",
+        )
+    machine, runner = Machine(), Runner(data.validation.pixels.numpy())
+    try:
+        with machine.shared():
+            note("measure")
+            # As in a trial: the threads of its training for the accuracy, those of its stopwatch for the latency.
+            runner.load(exported.runtime, exported.deployable, recipe.train.threads)
+            scores = score(runner.logits, data.validation, step_aside=machine.step_aside)
+            note("time")
+            runner.load(exported.runtime, exported.deployable, recipe.latency.threads)
+            with machine.alone():
+                timing = runner.time(recipe.latency)
+    finally:
+        runner.close()
+        machine.close()
+    here, there = hardware(), exported.record.hardware
+    return Verified(
+        exported,
+        scores,
+        timing,
+        all(here.get(key) == there.get(key) for key in SAME),
+        _other_versions(exported),
+    )
+
+
+def _other_versions(exported: Exported) -> dict[str, tuple[str, str]]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name, measured in exported.packages.items():
+        try:
+            here = version(name)
+        except PackageNotFoundError:
+            here = "absent"
+        if here != measured:
+            found[name] = (measured, here)
+    return found

@@ -1,0 +1,1 @@
+"""Export, runtimes, scores and latencies of a deployable."""

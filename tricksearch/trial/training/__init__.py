@@ -1,0 +1,1 @@
+"""Nets and their training."""

@@ -1,0 +1,123 @@
+"""Nets by name: any timm model, and a small residual net that needs no timm."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from tricksearch.contract import InputError, nearest
+from tricksearch.records.settings import NetSettings
+from tricksearch.trial.training.resnet import SmallResNet
+
+BUILT_IN = "resnet_small"
+WIDTHS = (32, 64, 128)
+
+
+class Normalize(nn.Module):
+    """Images in [0, 1] -> zero mean and unit variance over the training images, channel by channel."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1))
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Shape in and out (N, C, H, W)."""
+        return (images - self.mean) / self.std
+
+
+def check_net(settings: NetSettings, place: str = "net.name") -> None:
+    """Raise InputError where no net has this name or the settings do not fit it."""
+    if settings.name == BUILT_IN:
+        if settings.stem != "standard":
+            raise InputError(f"'{BUILT_IN}' has a small stem already", place="net.stem", remedy="leave 'stem' out")
+        return
+    for key in ("widths", "blocks"):
+        if getattr(settings, key) is not None:
+            raise InputError(f"'{key}' belongs to the net '{BUILT_IN}', not to '{settings.name}'", place=f"net.{key}")
+    import timm
+
+    if not timm.is_model(settings.name):
+        hint = nearest(settings.name, [BUILT_IN, *timm.list_models()])
+        raise InputError(f"there is no net '{settings.name}'", place=place, remedy=hint)
+
+
+def build_net(settings: NetSettings, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+    """An untrained net: images (N, C, H, W) -> logits (N, num_classes). Raises InputError where it cannot be.
+
+    The weights come from torch's global random generator; the caller seeds it.
+    """
+    check_net(settings)
+    channels, height, width = input_shape
+    net: nn.Module
+    if settings.name == BUILT_IN:
+        net = SmallResNet(channels, num_classes, settings.widths or WIDTHS, settings.blocks or 1)
+    else:
+        net = _timm_net(settings.name, num_classes, input_shape)
+        if settings.stem == "small":
+            _small_stem(net, settings.name)
+    try:
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            logits = net.eval()(torch.zeros(2, channels, height, width))
+    except (MemoryError, torch.OutOfMemoryError):
+        raise
+    except Exception as error:
+        raise InputError(
+            f"'{settings.name}' cannot take images of {channels} x {height} x {width}: {error}",
+            place="net.name",
+            remedy="choose another net, 'stem: small', or another 'data.size'",
+        ) from error
+    if tuple(logits.shape) != (2, num_classes):
+        raise InputError(
+            f"'{settings.name}' is no classifier: its output has the shape {tuple(logits.shape)}",
+            place="net.name",
+        )
+    return net.train()
+
+
+def _timm_net(name: str, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+    import timm
+
+    options: dict[str, Any] = {}
+    config = timm.get_pretrained_cfg(name)
+    if config is not None and config.fixed_input_size:
+        options["img_size"] = input_shape[1:]
+    try:
+        net: nn.Module = timm.create_model(
+            name, pretrained=False, in_chans=input_shape[0], num_classes=num_classes, **options
+        )
+    except Exception as error:
+        raise InputError(
+            f"timm cannot build '{name}' for images of {input_shape}: {error}",
+            place="net.name",
+            remedy="choose another net or another 'data.size'",
+        ) from error
+    return net
+
+
+def _small_stem(net: nn.Module, name: str) -> None:
+    """Let the stem keep the image's size: stride 1, a 3x3 kernel in place of a larger one, no pooling."""
+    found = next(((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d)), None)
+    if found is None or found[1].kernel_size[0] == found[1].stride[0]:
+        raise InputError(
+            f"'{name}' has no convolutional stem that could keep the image's size",
+            place="net.stem",
+            remedy="leave 'stem' out",
+        )
+    path, stem = found
+    if stem.kernel_size[0] > 3:
+        conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, 1, 1, bias=stem.bias is not None)
+        nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")
+        net.set_submodule(path, conv)
+    else:
+        stem.stride = (1, 1)
+    for path, module in net.named_modules():
+        if isinstance(module, nn.MaxPool2d):
+            net.set_submodule(path, nn.Identity())
+            break
