@@ -19,6 +19,7 @@ from tricksearch.search.retries import RETRIES
 from tricksearch.search.sigterm import GRACE, INTERRUPTED
 from tricksearch.study.recipe_file import load_recipe
 from tricksearch.study.study import load_study
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 
 ENGINE = Path(tricksearch.__file__).parent
@@ -57,7 +58,7 @@ def test_the_example_of_a_trick_trains(document, written, tmp_path):
     )
     recipe, seed = load_recipe(tmp_path / "recipe.yaml")
     plain = recipe.model_copy(update={"tricks": {}})
-    records = [run_trial(each, seed, cache=tmp_path, reraise=(Exception,))[0] for each in (recipe, plain)]
+    records = [run_trial(Job.of(each, seed, cache=tmp_path), reraise=(Exception,))[0] for each in (recipe, plain)]
     assert all(record.finished for record in records)
     assert records[0].tricks.keys() == {name}
 

@@ -15,9 +15,11 @@ import yaml
 from tricksearch.cli.ship import parsed_size
 from tricksearch.contract import InputError
 from tricksearch.ship.folder import manifest
+from tricksearch.store import facts
 from tricksearch.store.run import cache_folder
 from tricksearch.store.store import Store
 from tricksearch.study.study import load_study
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 
 STUDY = {
@@ -48,10 +50,10 @@ def finished(tmp_path_factory):
     (folder / "study.yaml").write_text(yaml.safe_dump(STUDY))
     study = load_study(folder / "study.yaml")
     store = Store.at(folder / "run" / "store.db")
-    store.put_fact("study", json.loads(study.model_dump_json()))
-    store.put_fact("sources", {})
+    store.put_fact(facts.STUDY, json.loads(study.model_dump_json()))
+    store.put_fact(facts.SOURCES, {})
     cache = cache_folder(study, folder / "run")
-    store.add(run_trial(study.base_recipe(), 0, cache=cache, phase="baseline", reraise=(Exception,)))
+    store.add(run_trial(Job.of(study.base_recipe(), cache=cache, phase="baseline"), reraise=(Exception,)))
     store.close()
     done = tricksearch("export", "run", "--to", "out", cwd=folder)
     assert (done.returncode, done.stderr) == (0, "")

@@ -17,6 +17,7 @@ from tricksearch.cli.verdicts import show, verdicts_command
 from tricksearch.contract import InputError
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
+from tricksearch.store import facts
 from tricksearch.store.store import Store
 from tricksearch.study.study import load_study
 from tricksearch.verdicts.designs import choose
@@ -69,7 +70,7 @@ def run_folder(tmp_path):
         folder = tmp_path / "run"
         folder.mkdir()
         store = Store.at(folder / "store.db")
-        store.put_fact("study", load_study(path).model_dump(mode="json"))
+        store.put_fact(facts.STUDY, load_study(path).model_dump(mode="json"))
         for each in records:
             store.add([each])
         store.close()
@@ -81,7 +82,7 @@ def run_folder(tmp_path):
 def record(trial, accuracy, seed=0, tricks=None, **changes) -> Record:
     recipe = Recipe(tricks=tricks or {}).model_dump(mode="json")
     values = {"trial": trial, "phase": "search", "status": "finished", "reason": "", "seed": seed, "recipe": recipe}
-    return Record(**values | {"accuracy": accuracy, "wall_seconds": 30.0} | changes)
+    return Record.from_json(values | {"accuracy": accuracy, "wall_seconds": 30.0} | changes)
 
 
 @pytest.mark.parametrize(

@@ -69,14 +69,16 @@ def make_records(count: int = 60) -> list[Record]:
             reason="",
             seed=0,
             recipe=Recipe(tricks=tricks).model_dump(mode="json"),
-            accuracy=100 * right / VALIDATION_IMAGES,
-            f1=100 * right / VALIDATION_IMAGES - draw.uniform(0, 0.3),
-            latency_ms=latency,
-            latency_p95_ms=latency * draw.uniform(1.05, 1.3),
-            params=params,
-            macs=params * 24,
-            file_bytes=params * (1 if "int8" in tricks else 4) + 9_000,
-            train_seconds=draw.uniform(1.4, 2.6),
+            measures={
+                "accuracy": 100 * right / VALIDATION_IMAGES,
+                "f1": 100 * right / VALIDATION_IMAGES - draw.uniform(0, 0.3),
+                "latency_ms": latency,
+                "latency_p95_ms": latency * draw.uniform(1.05, 1.3),
+                "params": params,
+                "macs": params * 24,
+                "file_bytes": params * (1 if "int8" in tricks else 4) + 9_000,
+                "train_seconds": draw.uniform(1.4, 2.6),
+            },
             validation_images=VALIDATION_IMAGES,
             latency_runs=draw.randint(600, 1500),
             latency_drift=draw.gauss(1, 0.004),
@@ -87,19 +89,7 @@ def make_records(count: int = 60) -> list[Record]:
         )
         if trial in FAILURES:
             status, reason = FAILURES[trial]
-            nothing = dict.fromkeys(
-                (
-                    "accuracy",
-                    "f1",
-                    "latency_ms",
-                    "latency_p95_ms",
-                    "params",
-                    "macs",
-                    "file_bytes",
-                    "train_seconds",
-                )
-            )
-            record = replace(record, status=status, reason=reason, **nothing)
+            record = replace(record, status=status, reason=reason, measures={})
         records.append(record)
     return records
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from tests.search.ear import Ear
+from tests.search.observer import Listener
 from tricksearch.contract import InputError
 from tricksearch.records.averages import by_recipe
 from tricksearch.records.hardware import hardware
@@ -24,7 +24,7 @@ def make_loop(tmp_path, registry_of):
     def make(study, name="store.db", workers=2):
         store = Store.at(tmp_path / name)
         stores.append(store)
-        return Loop(study, registry_of(study), store, tmp_path, Ear(), workers), store
+        return Loop(study, registry_of(study), store, tmp_path, Listener(), workers), store
 
     yield make
     for store in stores:

@@ -40,7 +40,13 @@ class Told:
 def record_of(job, status="finished", reason=""):
     measured = {"accuracy": 90.0 + job.trial, "latency_ms": 1.0} if status == "finished" else {}
     return Record(
-        trial=job.trial, phase=job.phase, status=status, reason=reason, seed=job.seed, recipe=job.recipe, **measured
+        trial=job.trial,
+        phase=job.phase,
+        status=status,
+        reason=reason,
+        seed=job.seed,
+        recipe=job.recipe,
+        measures=measured,
     )
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import psutil
 from optuna.trial import TrialState
 
-from tests.search.ear import Ear
+from tests.search.observer import Listener
 from tricksearch.records.goals import front_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.search.driver import run_study
@@ -91,7 +91,7 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
     assert 5 <= len(before) < TRIALS
     known = Counter(epoch for trial, epoch, _ in reports_before if trial in {record.trial for record in before})
 
-    records = run_study(study, folder, Ear(), local=True)
+    records = run_study(study, folder, Listener(), local=True)
 
     _, reports = read(folder)
     assert [record.trial for record in records] == list(range(TRIALS))
@@ -138,7 +138,7 @@ def test_the_variants_of_a_stopped_trial_may_be_proposed_themselves(tmp_path, ma
     study = make_study(tricks={"int8": fixed})  # its space has two recipes
     for status, left in (("stopped", [{"int8"}]), ("finished", [])):
         store = Store.at(tmp_path / f"{status}.db")
-        loop = Loop(study, registry_of(study), store, tmp_path, Ear())
+        loop = Loop(study, registry_of(study), store, tmp_path, Listener())
         job = loop.next()
         assert [set(tricks) for tricks in job.variants] == [{"int8"}]
         loop.finish([make_record(0, Recipe.model_validate(job.recipe), status=status)])

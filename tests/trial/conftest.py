@@ -15,11 +15,13 @@ from tricksearch.contract import Deployable, Registry, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.context import JobContext
 from tricksearch.trial.data import load_data
+from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.run import run_trial
-from tricksearch.trial.stages import Shop, Stages
+from tricksearch.trial.stages import Stages
 from tricksearch.trial.training.workbench import Bench
 
 PLUGIN = '''"""A trick of the tests.
@@ -114,8 +116,8 @@ def make_bench(tmp_path: Path):
         torch.set_num_threads(recipe.train.threads)
         registry = discover(recipe.plugins) if registry is None else registry
         data = load_data(recipe.data)
-        shop = Shop(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)
-        return Stages(recipe, seed, shop, folder).bench
+        context = JobContext(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)
+        return Stages(recipe, seed, context, folder).bench
 
     yield make
     runner.close()
@@ -165,7 +167,7 @@ def trial(scratch: Path, tmp_path: Path) -> Callable[..., Record]:
 
     def run(seed: int = 0, reraise: bool = False, cache: Path | None = None, **keys) -> Record:
         folder = cache or tmp_path / f"cache{next(runs)}"
-        (record,) = run_trial(tiny_recipe(**keys), seed, cache=folder, reraise=(Exception,) if reraise else ())
+        (record,) = run_trial(Job.of(tiny_recipe(**keys), seed, cache=folder), reraise=(Exception,) if reraise else ())
         return record
 
     return run

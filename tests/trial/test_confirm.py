@@ -5,7 +5,8 @@ import dataclasses
 import pytest
 
 from tricksearch.trial import run as trials
-from tricksearch.trial.data import DataSet, load_data
+from tricksearch.trial.data import DataSet, load_data, loaded
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 
 
@@ -27,7 +28,7 @@ def patient(scratch, monkeypatch):
     monkeypatch.setattr(
         "tricksearch.trial.measuring.stopwatch.Timing.steady", True
     )  # the machine that tests run on may be restless
-    monkeypatch.setattr(trials, "_loaded", {})
+    monkeypatch.setattr(loaded, "_loaded", {})
 
 
 @pytest.fixture
@@ -36,16 +37,9 @@ def run(tiny_recipe, tmp_path):
 
     def go(number=0, seed=0, variants=(), recipe=None, **options):
         notes, recipe = [], recipe or tiny_recipe()
-        records = run_trial(
-            recipe,
-            seed,
-            cache=tmp_path / "cache",
-            variants=[recipe.model_copy(update={"tricks": tricks}) for tricks in variants],
-            number=number,
-            note=notes.append,
-            reraise=(Exception,),
-            **options,
-        )
+        others = [recipe.model_copy(update={"tricks": tricks}) for tricks in variants]
+        job = Job.of(recipe, seed, cache=tmp_path / "cache", variants=others, trial=number, **options)
+        records = run_trial(job, note=notes.append, reraise=(Exception,))
         return records, notes
 
     return go
@@ -55,7 +49,7 @@ def test_only_test_reads_the_test_images(run, tiny_recipe):
     recipe = tiny_recipe(tricks={"int8": {"images": 32}})
     data = load_data(recipe.data)
     sealed = Sealed(**{each.name: getattr(data, each.name) for each in dataclasses.fields(data)})
-    trials.keep_data(recipe.data, sealed)
+    loaded.keep_data(recipe.data, sealed)
     (record, _), notes = run(recipe=recipe, variants=[{}], fresh=True)
     assert record.finished
     assert record.test_accuracy is record.test_images is None
@@ -74,7 +68,7 @@ def test_the_deployable_is_scored_on_the_test_split(run, tiny_recipe):
     # The validation images, turned round: the same share of them is right.
     recipe, back = tiny_recipe(), data.validation
     back = dataclasses.replace(back, pixels=back.pixels.flip(0), labels=back.labels.flip(0))
-    trials.keep_data(recipe.data, dataclasses.replace(data, test=back))
+    loaded.keep_data(recipe.data, dataclasses.replace(data, test=back))
     (same,), notes = run(test=True)
     assert (same.test_accuracy, same.test_images, notes) == (records[0].accuracy, 60, ["test"])
 
@@ -86,7 +80,7 @@ def test_a_score_on_the_test_split_is_kept_by_its_images(run, tiny_recipe):
     recipe = tiny_recipe()
     data = load_data(recipe.data)
     fewer = dataclasses.replace(data.test, pixels=data.test.pixels[:50], labels=data.test.labels[:50])
-    trials.keep_data(recipe.data, dataclasses.replace(data, test=fewer))
+    loaded.keep_data(recipe.data, dataclasses.replace(data, test=fewer))
     (other,), notes = run(test=True)
     assert (other.test_images, notes) == (50, ["test"])
 

@@ -12,6 +12,7 @@ import torch
 from tricksearch.contract import Deployable, InputError, discover
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
+from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 from tricksearch.trial.run import run_trial
@@ -254,7 +255,7 @@ def test_exported_logits_are_the_net_s(run_with, tricks, seen):
 
 def test_stages_are_noted_in_order(tiny_recipe, scratch, tmp_path):
     notes, start = [], time.monotonic()
-    (record,) = run_trial(tiny_recipe(), 0, cache=tmp_path, number=7, phase="baseline", note=notes.append)
+    (record,) = run_trial(Job.of(tiny_recipe(), 0, cache=tmp_path, trial=7, phase="baseline"), note=notes.append)
     assert notes == ["train", "compress", "export", "deploy", "measure", "time"]
     assert (record.trial, record.phase) == (7, "baseline")
     assert record.wall_seconds <= time.monotonic() - start + 0.0005  # it is rounded to a millisecond

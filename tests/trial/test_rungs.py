@@ -7,6 +7,7 @@ from tricksearch.contract import discover
 from tricksearch.records.constraints import Bound
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 from tricksearch.trial.rungs import Rungs, Stopped
 
@@ -119,8 +120,8 @@ def climb(scratch, tmp_path, tiny_recipe):
 
         recipe = tiny_recipe(**{"train": {"epochs": 4}} | keys)
         others = [recipe.model_copy(update={"tricks": tricks}) for tricks in variants]
-        options = {"cache": tmp_path / cache, "variants": others, "rungs": rungs, "report": report, "bounds": bounds}
-        return run_trial(recipe, 0, number=7, reraise=(AssertionError,), **options), told
+        job = Job.of(recipe, cache=tmp_path / cache, variants=others, bounds=bounds, rungs=list(rungs), trial=7)
+        return run_trial(job, report=report, reraise=(AssertionError,)), told
 
     return run
 

@@ -7,6 +7,7 @@ import pytest
 from tricksearch.contract import InputError
 from tricksearch.records.constraints import Bound
 from tricksearch.trial.cache import STAGES, Cache
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import _tricks, run_trial
 
 COUNTED = """
@@ -53,15 +54,9 @@ def run(tiny_recipe, scratch, tmp_path, monkeypatch):
         notes = []
         _tricks.cache_clear()  # as in a new process: a plugin's file may have changed
         recipe = tiny_recipe(**keys)
-        records = run_trial(
-            recipe,
-            seed,
-            cache=tmp_path / "cache",
-            variants=[recipe.model_copy(update={"tricks": tricks}) for tricks in variants],
-            bounds=bounds,
-            number=number,
-            note=notes.append,
-        )
+        others = [recipe.model_copy(update={"tricks": tricks}) for tricks in variants]
+        job = Job.of(recipe, seed, cache=tmp_path / "cache", variants=others, bounds=bounds, trial=number)
+        records = run_trial(job, note=notes.append)
         return records, notes
 
     return go

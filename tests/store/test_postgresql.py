@@ -19,12 +19,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover
+from tricksearch.store.facts import SCHEMA_NUMBER, STUDY, Fact
 from tricksearch.store.folder import open_study, read_records, read_store
 from tricksearch.store.schema import SCHEMA
 from tricksearch.store.store import Store
 from tricksearch.study.store_url import namespace, without_password
 
 PASSWORD = "swordfish-7"
+MARK: Fact[int] = Fact("mark")
 names = (f"tests {number}" for number in itertools.count())
 
 
@@ -101,7 +103,7 @@ def test_one_database_holds_many_studies(server, make_record, make_study):
     for name in odd:
         store = Store(server, namespace(name))
         assert [record.reason for record in store.records()] == [name]
-        assert store.fact("schema") == SCHEMA
+        assert store.fact(SCHEMA_NUMBER) == SCHEMA
         store.close()
 
 
@@ -174,12 +176,12 @@ def test_a_folder_finds_its_store_and_another_folder_the_same_study(server, tmp_
     for folder in (here, there):
         folder.mkdir()
     store, _ = open_study(here, study, registry)
-    store.put_fact("mark", 1)
+    store.put_fact(MARK, 1)
     with pytest.raises(InputError, match=r"another run is using this study's store \(process \d+ on "):
         open_study(there, study, registry)
     store.close()
     other, told = open_study(there, make_study(store=server, name="shared", search={"trials": 7}), registry)
-    assert (other.fact("mark"), told) == (1, ["search.trials was 40 and is 7"])
+    assert (other.fact(MARK), told) == (1, ["search.trials was 40 and is 7"])
     other.close()
     with pytest.raises(InputError, match="this store holds another study") as refused:
         open_study(tmp_path, make_study(store=server, name="shared", train={"epochs": 3}), registry)
@@ -188,7 +190,7 @@ def test_a_folder_finds_its_store_and_another_folder_the_same_study(server, tmp_
 
     monkeypatch.setenv("PGPASSWORD", PASSWORD)
     found = read_store(here)
-    assert found.fact("mark") == 1
+    assert found.fact(MARK) == 1
     found.close()
     assert PASSWORD not in (here / "store.json").read_text()
     monkeypatch.setenv("PGPASSWORD", "wrong")
@@ -200,18 +202,18 @@ def test_a_study_learns_from_another_in_its_database_with_its_own_password(serve
     study = make_study(store=server, name="earlier")
     (tmp_path / "run").mkdir()
     store, _ = open_study(tmp_path / "run", study, discover(study.plugins))
-    store.put_fact("schema", 2)
+    store.put_fact(SCHEMA_NUMBER, 2)
     monkeypatch.delenv("PGPASSWORD", raising=False)
     with pytest.raises(InputError, match="has schema 2"):
         read_records(tmp_path / "run", server)
-    assert store.fact("schema") == 2
-    store.put_fact("schema", SCHEMA)
+    assert store.fact(SCHEMA_NUMBER) == 2
+    store.put_fact(SCHEMA_NUMBER, SCHEMA)
     assert read_records(tmp_path / "run", server) == []
     store.close()
     with pytest.raises(InputError, match="PGPASSWORD"):
         read_records(tmp_path / "run", server.replace("/postgres?", "/another?"))
     with pytest.raises(InputError, match="read-only transaction"):
-        Store(server, namespace("earlier"), read_only=True).put_fact("mark", 1)
+        Store(server, namespace("earlier"), read_only=True).put_fact(MARK, 1)
 
 
 def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_path):
@@ -240,5 +242,5 @@ def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_p
     assert not any(PASSWORD in text for text in texts)
     store = Store(server, namespace("study"))
     assert store.count() == 1
-    assert PASSWORD not in str(store.fact("study"))
+    assert PASSWORD not in str(store.fact(STUDY))
     store.close()

@@ -6,10 +6,12 @@ import yaml
 
 from tricksearch.contract import discover, source_hash
 from tricksearch.records.recipe import Recipe
+from tricksearch.store import facts
 from tricksearch.store.run import cache_folder
 from tricksearch.store.store import Store
 from tricksearch.study.study import load_study
 from tricksearch.trial.data import load_data
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 
 OWN = '''"""plain_name: {what}.
@@ -70,12 +72,12 @@ def make_run(folder):
     cache = cache_folder(study, folder)
     store = Store.at(folder / "store.db")
     tricks = discover(study.plugins)
-    store.put_fact("study", json.loads(study.model_dump_json()))
-    store.put_fact("sources", {"own_runtime": source_hash(tricks["own_runtime"])})
+    store.put_fact(facts.STUDY, json.loads(study.model_dump_json()))
+    store.put_fact(facts.SOURCES, {"own_runtime": source_hash(tricks["own_runtime"])})
     own = study.recipe({"own_runtime": {"text": "a|b `c` <i>"}})
     for number, recipe in enumerate((study.base_recipe(), own)):
         phase = "search" if number else "baseline"
-        store.add(run_trial(recipe, 0, cache=cache, number=number, phase=phase, reraise=(Exception,)))
+        store.add(run_trial(Job.of(recipe, cache=cache, trial=number, phase=phase), reraise=(Exception,)))
     store.close()
     return folder
 

@@ -126,15 +126,16 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.records.recipe import Recipe
-from tricksearch.trial.stages import Shop, Stages
+from tricksearch.trial.context import JobContext
+from tricksearch.trial.stages import Stages
 torch.set_num_threads(1)
 recipe, place = Recipe.model_validate_json(sys.argv[1]), Path(sys.argv[2])
 folder = place / sys.argv[3]
 folder.mkdir()
 machine = Machine(place)
 with machine.shared():
-    shop = Shop(discover(recipe.plugins), load_data(recipe.data), Cache(place / "cache"), machine, None)
-    bench = Stages(recipe, 0, shop, folder).bench
+    context = JobContext(discover(recipe.plugins), load_data(recipe.data), Cache(place / "cache"), machine, None)
+    bench = Stages(recipe, 0, context, folder).bench
     bench.build_net()
     print("ready", flush=True)
     sys.stdin.readline()

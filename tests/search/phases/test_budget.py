@@ -24,7 +24,7 @@ def record(trial, accuracy=90.0, latency=1.0, seed=0, name=None, **others):
     tricks = {} if trial == 0 and name is None else {name or f"trick{trial}": {}}
     recipe = study().recipe(tricks if name != "plain" else {}).model_dump(mode="json")
     phase = "baseline" if not tricks or name == "plain" else "search"
-    return Record(trial, phase, status, "", seed, recipe, **(measured | others))
+    return Record(trial, phase, status, "", seed, recipe, measured, **others)
 
 
 def stalled(asked, records, trials):

@@ -10,6 +10,7 @@ from tricksearch.contract import InputError, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import STATUSES, Record
 from tricksearch.store import schema
+from tricksearch.store.facts import HISTORY, SCHEMA_NUMBER, SOURCES, STUDY
 from tricksearch.store.folder import held_folder, open_store, open_study, read_records, read_store
 from tricksearch.store.store import Store
 
@@ -30,7 +31,8 @@ def test_what_is_stored_is_read_back(tmp_path_factory, rows):
     written = [
         Record(
             trial=trial, phase="search", status=status, reason=reason, seed=trial,
-            recipe=Recipe().model_dump(mode="json"), accuracy=accuracy, latency_ms=latency,
+            recipe=Recipe().model_dump(mode="json"),
+            measures={"accuracy": accuracy, "latency_ms": latency},
         )
         for trial, status, reason, accuracy, latency in rows
     ]  # fmt: skip
@@ -87,8 +89,8 @@ def dumped(path):
 def test_an_old_store_is_copied_and_migrated(old):
     before = dumped(old)
     store = Store.at(old)
-    assert store.fact("schema") == schema.SCHEMA == 3
-    assert store.fact("study") == {"name": "old", "search": {"trials": 7}}
+    assert store.fact(SCHEMA_NUMBER) == schema.SCHEMA == 3
+    assert store.fact(STUDY) == {"name": "old", "search": {"trials": 7}}
     assert [(record.phase, record.accuracy, record.seed) for record in store.records()] == [("baseline", 91.25, 0)]
     assert store.reports() == []
     store.report(0, 1, {"accuracy": 50.0})
@@ -125,7 +127,7 @@ def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
         Store.at(old)
     assert dumped(old) == before
     monkeypatch.undo()
-    assert Store.at(old).fact("schema") == 3
+    assert Store.at(old).fact(SCHEMA_NUMBER) == 3
 
 
 @pytest.mark.parametrize("number", [1, 99])
@@ -234,9 +236,9 @@ def test_what_may_change_between_two_runs_is_told_and_kept(tmp_path, make_study,
         "search.sampler was 'auto' and is 'random'",
     ]
     assert store.count() == 1
-    assert set(store.fact("sources")) == {"left", "right", "solo"}
-    assert [entry["difference"] for entry in store.fact("studies")] == [[], told]
-    assert all(entry["time"].endswith("+00:00") for entry in store.fact("studies"))
+    assert set(store.fact(SOURCES)) == {"left", "right", "solo"}
+    assert [entry["difference"] for entry in store.fact(HISTORY)] == [[], told]
+    assert all(entry["time"].endswith("+00:00") for entry in store.fact(HISTORY))
     store.close()
 
 

@@ -7,7 +7,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.search.ear import Ear
+from tests.search.observer import Listener
 from tricksearch.contract import InputError
 from tricksearch.records.goals import front_of
 from tricksearch.search.loop import Loop
@@ -45,7 +45,7 @@ def make_loop(tmp_path, registry_of):
     def make(study, name="store.db"):
         store = Store.at(tmp_path / name)
         stores.append(store)
-        return Loop(study, registry_of(study), store, tmp_path, Ear()), store
+        return Loop(study, registry_of(study), store, tmp_path, Listener()), store
 
     yield make
     for store in stores:

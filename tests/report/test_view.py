@@ -35,8 +35,9 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
         reason="" if status == "finished" else "it broke",
         seed=0,
         recipe={},
-        accuracy=accuracy,
-        latency_ms=latency,
+        measures={
+            name: value for name, value in (("accuracy", accuracy), ("latency_ms", latency)) if value is not None
+        },
         **{"validation_images": 1000, "latency_runs": 100, **more},
     )
 

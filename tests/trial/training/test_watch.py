@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from tricksearch.contract import discover, hooks
+from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_trial
 from tricksearch.verdicts.confounders import FACETS, confounders
 
@@ -154,15 +155,15 @@ def test_it_survives_the_cache_and_counts_what_follows_the_training(tiny_recipe,
     on = {"distillation": {"teacher_epochs": 0.5}}
     plain = tiny_recipe(**WIDE, train={"epochs": 4}, tricks=on)
     tuned = plain.model_copy(update={"tricks": on | {"low_rank": {"epochs": 0.5}}})
-    first = [record.effective for record in run_trial(plain, 0, cache=tmp_path, variants=[tuned])]
+    first = [record.effective for record in run_trial(Job.of(plain, 0, cache=tmp_path, variants=[tuned]))]
     assert set(first[0]) == set(FACETS)
     assert (first[0]["epochs"], first[0]["teacher_epochs"], first[0]["steps"]) == (4, 2, 8)
     assert first[1] == first[0] | {"epochs": 6}, "the teacher is asked for again by the fine-tuning, and counts once"
-    (again,) = run_trial(tuned, 0, cache=tmp_path)
+    (again,) = run_trial(Job.of(tuned, 0, cache=tmp_path))
     assert "train" in again.reused
     assert again.effective == first[1]
     qat = plain.model_copy(update={"tricks": on | {"qat": {"epochs": 0.25, "images": 32}}})
-    (other,) = run_trial(qat, 0, cache=tmp_path)
+    (other,) = run_trial(Job.of(qat, 0, cache=tmp_path))
     assert "train" in other.reused
     assert other.effective == first[0] | {"epochs": 5}
 

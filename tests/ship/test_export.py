@@ -10,13 +10,14 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from tests.search.shipped import make_run
+from tests.ship.shipped import make_run
 from tricksearch.contract import InputError, TrialError
 from tricksearch.records.recipe import Recipe
 from tricksearch.ship import export as shipping
 from tricksearch.ship.export import export_run
 from tricksearch.ship.folder import manifest, read_exported
 from tricksearch.ship.verify import verify_folder
+from tricksearch.store.facts import SOURCES
 from tricksearch.store.store import Store
 from tricksearch.study.recipe_file import load_recipe
 from tricksearch.trial.cache import Cache
@@ -167,7 +168,7 @@ def test_a_model_that_is_not_the_one_measured_is_not_shipped(copy, monkeypatch, 
 
 def test_a_trick_that_changed_since_the_run_is_refused(copy):
     store = Store.at(copy / "store.db")
-    store.put_fact("sources", {"own_runtime": "another"})
+    store.put_fact(SOURCES, {"own_runtime": "another"})
     store.close()
     with pytest.raises(InputError, match="source of 'own_runtime' has changed"):
         export_run(copy, "1")

@@ -1,7 +1,7 @@
-"""An observer of runs that keeps what it hears."""
+"""An observer of runs that keeps what it is told."""
 
 
-class Ear:
+class Listener:
     def __init__(self):
         self.phases = []
         self.why = ""

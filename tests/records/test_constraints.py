@@ -9,7 +9,9 @@ from tricksearch.records.record import Record
 
 
 def record(trial, accuracy, latency, phase="search", status="finished"):
-    return Record(trial, phase, status, "", 0, {}, accuracy=accuracy, latency_ms=latency)
+    measures = {"accuracy": accuracy, "latency_ms": latency}
+    known = {name: value for name, value in measures.items() if value is not None}
+    return Record(trial, phase, status, "", 0, {}, known)
 
 
 @pytest.mark.parametrize(

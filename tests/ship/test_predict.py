@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from tests.search.shipped import make_run, validation
+from tests.ship.shipped import make_run, validation
 from tricksearch.records.settings import DataSettings
 from tricksearch.ship import predict_template as predict
 from tricksearch.ship.export import export_run
