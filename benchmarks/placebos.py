@@ -15,6 +15,7 @@ import multiprocessing
 import tempfile
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -91,8 +92,8 @@ def screened(job: tuple[int, int]) -> list[Verdict]:
         while wanted:
             for each in wanted:
                 cache = Path(folder) / "cache"
-                job = Job.of(each.recipe, each.seed, cache=cache, trial=len(records), phase="screen", fresh=True)
-                made = run_trial(job)
+                options: dict[str, Any] = {"trial": len(records), "phase": "screen", "fresh": True}
+                made = run_trial(Job.of(each.recipe, each.seed, cache=cache, **options))
                 records.append(replace(made[0], phase="screen"))
             marks = {(record.seed, len(record.tricks)) for record in records}
             wanted = [

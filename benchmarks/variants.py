@@ -12,7 +12,6 @@ import argparse
 import dataclasses
 import tempfile
 import time
-from collections.abc import Sequence
 from pathlib import Path
 
 import yaml
@@ -23,9 +22,9 @@ from tricksearch.records.constraints import baseline_of
 from tricksearch.records.pareto import hypervolume
 from tricksearch.records.record import Record
 from tricksearch.search.loop import Loop
+from tricksearch.search.observer import Observer
 from tricksearch.store.folder import held_folder, open_store
 from tricksearch.study.study import load_study
-from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_job
 
 TRICKS = ("pruning", "int8", "thread_count", "openvino")
@@ -36,20 +35,6 @@ STUDY = {
     "train": {"epochs": 15, "batch_size": 32},
     "latency": {"block_seconds": 0.02},
 }
-
-
-class _Silent:
-    def entered(self, phase: str, done: int, total: int) -> None:
-        """Nothing to show."""
-
-    def started(self, job: Job) -> None:
-        pass
-
-    def recorded(self, records: Sequence[Record]) -> None:
-        pass
-
-    def ended(self, why: str) -> None:
-        """Nothing to show."""
 
 
 def main(arguments: list[str]) -> list[Row]:
@@ -82,7 +67,7 @@ def _arm(folder: Path, tricks: list[str], trials: int, reuse: bool) -> tuple[lis
     loaded, registry = load_study(path), discover()
     with held_folder(folder / "run") as held:
         store = open_store(held, loaded, registry)
-        loop = Loop(loaded, registry, store, held, _Silent())
+        loop = Loop(loaded, registry, store, held, Observer())
         while (job := loop.next()) is not None:
             with tempfile.TemporaryDirectory(dir=folder) as own:
                 loop.finish(run_job(job if reuse else dataclasses.replace(job, cache=own)))

@@ -17,6 +17,7 @@ from benchmarks.support.common import give_result
 from tricksearch.contract import discover
 from tricksearch.records.record import FINISHED, Record
 from tricksearch.search.loop import Loop
+from tricksearch.search.observer import Observer
 from tricksearch.search.workers.runner import run_on_ray
 from tricksearch.search.workers.worker import TrialWorker
 from tricksearch.store.folder import held_folder, open_store
@@ -82,7 +83,7 @@ def _record(job: Job) -> Record:
     )
 
 
-class _Clock:
+class _Clock(Observer):
     """Notes when records were stored and, now and then, what the processes hold."""
 
     def __init__(self, look_every: int) -> None:

@@ -31,12 +31,23 @@ USAGE_ERROR: type[Exception] = next(each for each in typer.BadParameter.__mro__ 
 STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        import tricksearch
+
+        typer.echo(f"tricksearch {tricksearch.__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _options(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks. May stand anywhere in the command.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
 ) -> None:
     # `main` takes --debug out of the arguments; it stands here to be shown by --help.
-    del debug
+    del debug, version
 
 
 @app.command()

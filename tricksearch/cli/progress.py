@@ -18,14 +18,15 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.records.averages import averaged
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.record import STOPPED, Record
+from tricksearch.search.observer import Observer
 from tricksearch.study.study import Study
 from tricksearch.trial.job import Job
 
 FRONT_ROWS = 8
 
 
-class Progress:
-    """Follows a run; implements the driver's RunObserver."""
+class Progress(Observer):
+    """Follows a run."""
 
     def __init__(self, terminal: Terminal, folder: Path, quiet: bool) -> None:
         self._terminal, self._folder, self._quiet = terminal, folder, quiet

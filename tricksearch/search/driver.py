@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
 
 from tricksearch.contract import InputError, discover
 from tricksearch.records.hardware import usable_cores
 from tricksearch.records.record import Record
 from tricksearch.search.check import check_starts, check_study
-from tricksearch.search.loop import Loop, Observer
+from tricksearch.search.loop import Loop
+from tricksearch.search.observer import Observer
 from tricksearch.search.sigterm import closing_on_sigterm
 from tricksearch.store.folder import held_folder, open_study
 from tricksearch.store.run import cache_folder, write_resolved
@@ -20,24 +19,11 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.run import run_job
 from tricksearch.trial.rungs import Progress, Stopped
 
-if TYPE_CHECKING:
-    pass
-
-
-class RunObserver(Observer, Protocol):
-    """An observer that also hears where a run begins."""
-
-    def begins(self, study: Study, records: list[Record], workers: str) -> None:
-        """The folder is ours and the records of earlier runs are known."""
-
-    def changed(self, changes: Sequence[str], outside: int) -> None:
-        """The study is not as its last run left it; so many of its records no longer fit the space."""
-
 
 def run_study(
     study: Study,
     folder: Path,
-    observer: RunObserver,
+    observer: Observer,
     *,
     workers: int | None = None,
     address: str | None = None,

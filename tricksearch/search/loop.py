@@ -6,13 +6,13 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
 
 from tricksearch.contract import Registry
 from tricksearch.records.averages import averaged
 from tricksearch.records.constraints import Bound, resolved
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
+from tricksearch.search.observer import Observer
 from tricksearch.search.phases.budget import note_lost
 from tricksearch.search.phases.build import phases_of
 from tricksearch.search.phases.phase import Proposal
@@ -26,22 +26,6 @@ from tricksearch.trial.job import Job
 from tricksearch.trial.rungs import Progress
 
 log = logging.getLogger(__name__)
-
-
-class Observer(Protocol):
-    """Hears what happens, to show it to somebody."""
-
-    def entered(self, phase: str, done: int, total: int) -> None:
-        """A phase begins, or is longer than was known: trials of it that are stored, and that it has in all."""
-
-    def started(self, job: Job) -> None:
-        """A trial was handed out."""
-
-    def recorded(self, records: Sequence[Record]) -> None:
-        """The records of one trial have been stored, the trial's own first."""
-
-    def ended(self, why: str) -> None:
-        """The search ends, although trials are left."""
 
 
 class Loop:

@@ -129,7 +129,7 @@ class Store:
         """The value of a fact, or None where it is not known."""
         with self._guard(), self._engine.connect() as connection:
             value = connection.execute(sa.select(_facts.c.value).where(_facts.c.name == fact.name)).scalar()
-            return None if value is None else json.loads(value)  # type: ignore[no-any-return]
+            return None if value is None else json.loads(value)
 
     def put_fact(self, fact: Fact[T], value: T) -> None:
         """Store a fact, in place of its earlier value."""
