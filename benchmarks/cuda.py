@@ -65,10 +65,10 @@ def main(arguments: list[str]) -> list[Row]:
     if not arms:
         return []
     print(hardware_line())
-    found = measure(arms, asked.size, asked.batch)
-    first = found.get(("PyTorch eager", "fp32"))
+    timings = measure(arms, asked.size, asked.batch)
+    first = timings.get(("PyTorch eager", "fp32"))
     peer = first if isinstance(first, Timing) else None
-    rows = [Row(f"{runtime}, {precision}", *_texts(found[runtime, precision], peer)) for runtime, precision in arms]
+    rows = [Row(f"{runtime}, {precision}", *_texts(timings[runtime, precision], peer)) for runtime, precision in arms]
     print_rows(f"ResNet-18, batch {asked.batch}, {asked.size} x {asked.size}: host, device", rows)
     if not asked.no_tests:
         print("\nThe tests that need a GPU:", flush=True)
@@ -90,7 +90,7 @@ def measure(arms: list[tuple[str, str]], size: int, batch: int) -> dict[tuple[st
     net = build_net(NetSettings(name="resnet18"), CLASSES, shape).eval()
     images = np.random.default_rng(SEED).integers(0, 256, (IMAGES, *shape), np.uint8)
     settings = LatencySettings(batch=batch, batches=(1, 8, 32), block_seconds=0.2)
-    found: dict[tuple[str, str], Timing | str] = {}
+    timings: dict[tuple[str, str], Timing | str] = {}
     with (
         tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch,
         contextlib.closing(Machine()) as machine,
@@ -104,10 +104,10 @@ def measure(arms: list[tuple[str, str]], size: int, batch: int) -> dict[tuple[st
                 deployable, run_by = _deployed(RUNTIMES[runtime] | PRECISIONS[precision], graph, bench)
                 runner.load(run_by, deployable, settings.threads)
                 with machine.alone():
-                    found[runtime, precision] = runner.time(settings)
+                    timings[runtime, precision] = runner.time(settings)
             except TrialError as error:  # NotApplicable too: not every runtime computes in every precision
-                found[runtime, precision] = " ".join(str(error).split())
-    return found
+                timings[runtime, precision] = " ".join(str(error).split())
+    return timings
 
 
 def _deployed(tricks: dict[str, dict[str, Any]], graph: Deployable, bench: Workbench) -> tuple[Deployable, Runtime]:
@@ -117,15 +117,15 @@ def _deployed(tricks: dict[str, dict[str, Any]], graph: Deployable, bench: Workb
     return deployable, runtime
 
 
-def _texts(found: Timing | str, peer: Timing | None) -> tuple[str, str, str, str, str]:
+def _texts(timing: Timing | str, peer: Timing | None) -> tuple[str, str, str, str, str]:
     """The cells of a row behind its name."""
-    if isinstance(found, str):
-        return (found, "", "", "", "")
-    compared = ratio(peer.median_ms, found.median_ms) if peer else ""
-    if peer and peer.device_ms and found.device_ms:
-        compared += f", {ratio(peer.device_ms, found.device_ms)}"
-    n = f"{found.runs} calls, drift {found.drift:.3f}"
-    return _said(found), _said(peer) if peer else "", compared, "", n + (f"; {found.note}" if found.note else "")
+    if isinstance(timing, str):
+        return (timing, "", "", "", "")
+    compared = ratio(peer.median_ms, timing.median_ms) if peer else ""
+    if peer and peer.device_ms and timing.device_ms:
+        compared += f", {ratio(peer.device_ms, timing.device_ms)}"
+    n = f"{timing.runs} calls, drift {timing.drift:.3f}"
+    return _said(timing), _said(peer) if peer else "", compared, "", n + (f"; {timing.note}" if timing.note else "")
 
 
 def _said(timing: Timing) -> str:

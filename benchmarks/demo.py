@@ -51,12 +51,12 @@ def _rows(ours: Finished, peer: Finished, records: pd.DataFrame) -> list[Row]:
     trials = records["trial"].nunique()
     n = f"{trials} trials, {len(recipes)} records"
     finished = records.loc[records["status"] == "finished", "trial"].nunique()
-    there, each = peer.result["trials"], ours.seconds / trials
-    peer_each = peer.seconds / there
+    peer_trials, seconds_each = peer.result["trials"], ours.seconds / trials
+    peer_each = peer.seconds / peer_trials
     mine, theirs = (f"{run.peak_bytes / 2**30:.2f} GiB" for run in (ours, peer))
-    both = f"{n}, peer {there}"
+    both = f"{n}, peer {peer_trials}"
     limit, most = f"at most {SECONDS:.0f} s for {TRIALS}, 2 cores", f"under {MEMORY / 2**30:.0f} GiB"
-    quotient = ratio(peer_each, each)
+    quotient = ratio(peer_each, seconds_each)
     drawn_text = f"{len(drawn)} of {len(known)}"
     if known - drawn:
         drawn_text += f"; missing: {', '.join(sorted(known - drawn))}"
@@ -64,7 +64,7 @@ def _rows(ours: Finished, peer: Finished, records: pd.DataFrame) -> list[Row]:
         Row(
             "demo: wall time, imports included", f"{ours.seconds:.1f} s", f"{peer.seconds:.1f} s", quotient, limit, both
         ),
-        Row("demo: wall time a trial", f"{each:.2f} s", f"{peer_each:.2f} s", quotient, "", both),
+        Row("demo: wall time a trial", f"{seconds_each:.2f} s", f"{peer_each:.2f} s", quotient, "", both),
         Row(
             "demo: peak memory of all processes (PSS)",
             mine,
@@ -77,7 +77,7 @@ def _rows(ours: Finished, peer: Finished, records: pd.DataFrame) -> list[Row]:
         Row(
             "demo: recipes tried twice",
             str(len(recipes) - distinct),
-            str(there - peer.result["distinct"]),
+            str(peer_trials - peer.result["distinct"]),
             "",
             "0",
             both,

@@ -90,11 +90,13 @@ def _second(ours: Finished, peer: Finished) -> list[Row]:
 
 
 def _memory(run: Finished) -> list[Row]:
-    looks = {int(at): each for at, each in run.result["memory"].items()}
+    looks = {int(at): memory for at, memory in run.result["memory"].items()}
     rows = []
     for place, name in enumerate(("driver", "workers")):
-        mebibytes = {at: each[place] / 2**20 for at, each in looks.items()}
-        print(f"{name}, MiB of its own: " + ", ".join(f"{at}: {each:.0f}" for at, each in sorted(mebibytes.items())))
+        mebibytes = {at: memory[place] / 2**20 for at, memory in looks.items()}
+        print(
+            f"{name}, MiB of its own: " + ", ".join(f"{at}: {memory:.0f}" for at, memory in sorted(mebibytes.items()))
+        )
         first, last = mebibytes[EVERY], mebibytes[LONG]
         rows.append(
             Row(f"memory of the {name}, MiB (USS), from trial {EVERY:,} to {LONG:,}", f"{first:.0f} to {last:.0f}", "",

@@ -51,19 +51,19 @@ def main(arguments: list[str]) -> list[Row]:
     with multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
         screens = list(pool.imap(screened, jobs))
     wrong: collections.Counter[str] = collections.Counter()
-    said: collections.Counter[tuple[str, str]] = collections.Counter()
+    outcomes: collections.Counter[tuple[str, str]] = collections.Counter()
     for verdicts in screens:
-        wrong.update({each.measure for each in verdicts if each.says in (HELPS, HURTS)})
-        said.update((each.measure, f"{each.says} ({each.trick})") for each in verdicts)
+        wrong.update({verdict.measure for verdict in verdicts if verdict.says in (HELPS, HURTS)})
+        outcomes.update((verdict.measure, f"{verdict.says} ({verdict.trick})") for verdict in verdicts)
     n = f"{asked.screens} screens x {asked.runs} trainings"
     rows = [
         Row(
             f"placebos: screens that call one of two a help or a harm, {measure}",
             f"{wrong[measure] / asked.screens:.1%}",
             target=f"at most {TARGET:.0%}",
-            n=f"{n}; {', '.join(f'{count} {says}' for (of, says), count in sorted(said.items()) if of == measure)}",
+            n=f"{n}; {', '.join(f'{count} {says}' for (of, says), count in sorted(outcomes.items()) if of == measure)}",
         )
-        for measure in sorted({of for of, _ in said})
+        for measure in sorted({of for of, _ in outcomes})
     ]
     print_rows("Placebos on real digits", rows)
     return rows
@@ -88,18 +88,18 @@ def screened(job: tuple[int, int]) -> list[Verdict]:
         study = load_study(path)
         screen = Screen(study, Space.of(study, discover(study.plugins)))
         records: list[Record] = []
-        wanted = [each for each in screen.plan([]) if each.phase == "screen"]
+        wanted = [run for run in screen.plan([]) if run.phase == "screen"]
         while wanted:
-            for each in wanted:
+            for run in wanted:
                 cache = Path(folder) / "cache"
                 options: dict[str, Any] = {"trial": len(records), "phase": "screen", "fresh": True}
-                made = run_trial(Job.of(each.recipe, each.seed, cache=cache, **options))
+                made = run_trial(Job.of(run.recipe, run.seed, cache=cache, **options))
                 records.append(replace(made[0], phase="screen"))
             marks = {(record.seed, len(record.tricks)) for record in records}
             wanted = [
-                each
-                for each in screen.plan(records)
-                if each.phase == "screen" and (each.seed, len(each.recipe.tricks)) not in marks
+                run
+                for run in screen.plan(records)
+                if run.phase == "screen" and (run.seed, len(run.recipe.tricks)) not in marks
             ]
         failed = [record for record in records if not record.finished]
         if failed:

@@ -74,11 +74,11 @@ def _run(name: str, folder: Path) -> list[Row]:
         f"images, {calls} timed calls (the median over the trials); one run each"
     )
     rows = []
-    for _, each in front.iterrows():
-        points, faster = each["accuracy"] - plain["accuracy"], plain["latency_ms"] / each["latency_ms"]
+    for _, row in front.iterrows():
+        points, faster = row["accuracy"] - plain["accuracy"], plain["latency_ms"] / row["latency_ms"]
         difference = f"{points:+.2f} points, latency {faster:.2f} x"
-        what = f"{name}: front, trial {each['trial']}"
-        rows.append(Row(what, _text(each), f"{_text(plain)} (baseline)", difference, "", f"{images} images, one run"))
+        what = f"{name}: front, trial {row['trial']}"
+        rows.append(Row(what, _text(row), f"{_text(plain)} (baseline)", difference, "", f"{images} images, one run"))
     print_rows(f"{name}: the front against the baseline", rows)
     return rows
 

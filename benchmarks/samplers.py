@@ -57,14 +57,14 @@ def main(arguments: list[str]) -> list[Row]:
     tasks = [
         (table, arm, seed, asked.budget) for table in asked.tables for arm in asked.arms for seed in range(asked.seeds)
     ]
-    budgets = [each for each in BUDGETS if each <= asked.budget] or [asked.budget]
+    budgets = [budget for budget in BUDGETS if budget <= asked.budget] or [asked.budget]
     left = {table: len(asked.arms) * asked.seeds for table in asked.tables}
     shares: dict[str, dict[str, dict[int, dict[int, float]]]] = defaultdict(lambda: defaultdict(dict))
     times: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     rows: list[Row] = []
     with _one_thread(), multiprocessing.get_context("spawn").Pool(PROCESSES) as pool:
-        for (table, arm, seed, _), found, milliseconds in pool.imap_unordered(_run, tasks):
-            shares[table][arm][seed] = {each: found[each * ARMS[arm].times - 1] for each in budgets}
+        for (table, arm, seed, _), volumes, milliseconds in pool.imap_unordered(_run, tasks):
+            shares[table][arm][seed] = {budget: volumes[budget * ARMS[arm].times - 1] for budget in budgets}
             times[table][arm].append(milliseconds)
             left[table] -= 1
             if not left[table]:
@@ -103,26 +103,29 @@ def _by_budget(
 ) -> Shares:
     """By arm and budget, the seeds in order: the signed-rank test pairs them."""
     return {
-        arm: {each: np.array([shares[arm][seed][each] for seed in sorted(shares[arm])]) for each in budgets}
+        arm: {budget: np.array([shares[arm][seed][budget] for seed in sorted(shares[arm])]) for budget in budgets}
         for arm in arms
     }
 
 
 def _show(table: str, shares: Shares, times: Mapping[str, Sequence[float]], seeds: int) -> list[Row]:
     budgets = list(next(iter(shares.values())))
-    p = p_values(shares, [each for each in COMPARED if each in budgets])
+    p = p_values(shares, [budget for budget in COMPARED if budget in budgets])
     page = Page(
         title=f"{table}: share of the exact hypervolume, mean over {seeds} seeds (standard deviation)",
         title_justify="left", title_style="bold", box=None, pad_edge=False, padding=(0, 2, 0, 0),
     )  # fmt: skip
-    headings = [f"after {each}" for each in budgets]
-    headings += [f"p at {each}" for each in COMPARED if each in budgets]
+    headings = [f"after {budget}" for budget in budgets]
+    headings += [f"p at {budget}" for budget in COMPARED if budget in budgets]
     for heading in ("search", *headings, "ms an evaluation"):
         page.add_column(heading)
-    for arm, each in shares.items():
+    for arm, reached in shares.items():
         page.add_row(
             ARMS[arm].title,
-            *(f"{each[budget].mean():.3f} ({each[budget].std(ddof=1 if seeds > 1 else 0):.3f})" for budget in budgets),
+            *(
+                f"{reached[budget].mean():.3f} ({reached[budget].std(ddof=1 if seeds > 1 else 0):.3f})"
+                for budget in budgets
+            ),
             *(_p(p.get((arm, budget))) for budget in COMPARED if budget in budgets),
             f"{np.mean(times[arm]):.2f}",
         )

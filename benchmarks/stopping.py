@@ -45,7 +45,7 @@ class Pool:
 
     def points(self, records: Sequence[Record]) -> list[tuple[float, float]]:
         """Accuracy in percent and latency in ms of each."""
-        return [(float(each.accuracy or 0), float(each.latency_ms or 0)) for each in records]
+        return [(float(record.accuracy or 0), float(record.latency_ms or 0)) for record in records]
 
     def share(self, records: Sequence[Record]) -> float:
         """The hypervolume of these as a share of that of all; the reference point is the worst of each objective."""
@@ -106,8 +106,8 @@ def _rows(rule: str, plain: list[Search], played: list[Search], n: str) -> list[
     rows = []
     for share in SHARES:
         # An order that never comes there has spent all that it could.
-        mine, theirs = ([each.reaches(share) or each.spent[-1] for each in side] for side in (played, plain))
-        missed = sum(each.reaches(share) is None for each in played)
+        mine, theirs = ([curve.reaches(share) or curve.spent[-1] for curve in side] for side in (played, plain))
+        missed = sum(curve.reaches(share) is None for curve in played)
         ratios = [there / here for there, here in zip(theirs, mine, strict=True)]
         low, middle, high = statistics.quantiles(ratios, n=4)
         rows.append(
@@ -121,8 +121,8 @@ def _rows(rule: str, plain: list[Search], played: list[Search], n: str) -> list[
                 f"{n}; not reached in {missed}",
             )
         )
-    all_mine, all_theirs = statistics.mean(each.spent[-1] for each in played), plain[0].spent[-1]
-    kept = [100 * each.share[-1] for each in played]
+    all_mine, all_theirs = statistics.mean(curve.spent[-1] for curve in played), plain[0].spent[-1]
+    kept = [100 * curve.share[-1] for curve in played]
     return [
         *rows,
         Row(
@@ -151,8 +151,8 @@ def _play(pool: Pool, order: Sequence[Record], rule: str | None) -> Search:
     spents: list[int] = []
     shares: list[float] = []
     for record in order:
-        told = [each for each in pool.told[record.trial] if each[0] in stopping.rungs]
-        ended = next((epoch for epoch, measures in told if stopping.report(record.trial, epoch, measures)), None)
+        reports = [report for report in pool.told[record.trial] if report[0] in stopping.rungs]
+        ended = next((epoch for epoch, measures in reports if stopping.report(record.trial, epoch, measures)), None)
         if ended is None:
             finished.append(record)
         spent += ended or pool.epochs
@@ -181,15 +181,17 @@ def _pool(trials: int) -> tuple[Pool, list[tuple[float, float]]]:
             records, reports = store.records(), store.reports()
         finally:
             store.close()
-    told: dict[int, list[tuple[int, dict[str, float]]]] = {}
+    by_trial: dict[int, list[tuple[int, dict[str, float]]]] = {}
     for trial, epoch, measures in reports:
-        told.setdefault(trial, []).append((epoch, measures))
+        by_trial.setdefault(trial, []).append((epoch, measures))
     # A net that was known already, of a recipe that differs behind the training alone, told nothing.
-    kept = [record for record in records if record.finished and record.trial in told]
+    kept = [record for record in records if record.finished and record.trial in by_trial]
     if not kept or kept[0].phase != "baseline":
         raise RuntimeError(f"the baseline did not finish: {records[0].reason if records else 'no record'}")
-    cost = [(each.spent_seconds - float(each.train_seconds or 0), float(each.train_seconds or 0)) for each in kept]
-    return Pool(kept, told, int(study["train"]["epochs"])), cost
+    cost = [
+        (record.spent_seconds - float(record.train_seconds or 0), float(record.train_seconds or 0)) for record in kept
+    ]
+    return Pool(kept, by_trial, int(study["train"]["epochs"])), cost
 
 
 if __name__ == "__main__":

@@ -76,9 +76,9 @@ def main(arguments: list[str]) -> list[Row]:
 
 def _rows(figures: dict[str, Array]) -> list[Row]:
     n = f"{figures['idle'].shape[1]} nets x {PASSES}"
-    found: dict[str, dict[str, str]] = {}
+    texts: dict[str, dict[str, str]] = {}
     for name in CONDITIONS:
-        found[name] = {
+        texts[name] = {
             "latency against idle, median over nets (range)": _bias(figures[name], figures["idle"], 0),
             "p95 against idle, median over nets (range)": _bias(figures[name], figures["idle"], 1),
             "variation of a repeat, median over nets (rms)": _variation(figures[name][..., 0]),
@@ -89,8 +89,8 @@ def _rows(figures: dict[str, Array]) -> list[Row]:
         }
     targets = ("at most 2 %", "", "at most 3 %", "at least 0.98", "", "", "")
     return [
-        Row(f"stopwatch: {what}", ours, found["no lock"][what], f"idle: {found['idle'][what]}", target, n)
-        for (what, ours), target in zip(found["lock"].items(), targets, strict=True)
+        Row(f"stopwatch: {what}", ours, texts["no lock"][what], f"idle: {texts['idle'][what]}", target, n)
+        for (what, ours), target in zip(texts["lock"].items(), targets, strict=True)
     ]
 
 
@@ -101,8 +101,8 @@ def _bias(latency: Array, idle: Array, column: int) -> str:
 
 def _variation(latency: Array) -> str:
     """The coefficient of variation of one net's latencies (passes, nets) over the passes."""
-    each = latency.std(0, ddof=1) / latency.mean(0)
-    return f"{np.median(each):.1%} ({np.sqrt((each**2).mean()):.1%})"
+    variation = latency.std(0, ddof=1) / latency.mean(0)
+    return f"{np.median(variation):.1%} ({np.sqrt((variation**2).mean()):.1%})"
 
 
 def _tau(latency: Array) -> str:
@@ -116,7 +116,7 @@ def measure(nets: int) -> None:
     os.nice(max(0, NICE - os.getpriority(os.PRIO_PROCESS, 0)))
     end = time.monotonic() + BUDGET
     images = np.random.default_rng(SEED).integers(0, 256, (SETTINGS.batch, *SHAPE), np.uint8)
-    found: dict[tuple[str, int, int], list[float]] = {}
+    latencies: dict[tuple[str, int, int], list[float]] = {}
     with (
         tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch,
         contextlib.closing(Machine()) as machine,
@@ -132,13 +132,13 @@ def measure(nets: int) -> None:
                     with _under(name, machine, trainers) as waited:
                         timing = runner.time(SETTINGS)
                     measured = asdict(timing) | {"waited": waited}
-                    found[name, turn, net] = [measured[column] for column in COLUMNS]
+                    latencies[name, turn, net] = [measured[column] for column in COLUMNS]
         trials = len([*Path(scratch).glob("trial-*")])
     turns = range(PASSES)
-    whole = [net for net in range(len(graphs)) if all((CONDITIONS[-1], turn, net) in found for turn in turns)]
+    whole = [net for net in range(len(graphs)) if all((CONDITIONS[-1], turn, net) in latencies for turn in turns)]
     if not whole:
         raise RuntimeError(f"no net was timed {PASSES} times in {BUDGET:.0f} s: the machine is too busy")
-    figures = {name: [[found[name, turn, net] for net in whole] for turn in turns] for name in CONDITIONS}
+    figures = {name: [[latencies[name, turn, net] for net in whole] for turn in turns] for name in CONDITIONS}
     give_result({"trials": trials, **figures})
 
 
@@ -160,7 +160,7 @@ def _under(name: str, machine: Machine, trainers: list[psutil.Process]) -> Itera
             yield machine.waited - before
         return
     # A trial's own runner may be timing at this moment.
-    halted = [each for trainer in trainers for each in (trainer, *trainer.children(recursive=True))]
+    halted = [stopped for trainer in trainers for stopped in (trainer, *trainer.children(recursive=True))]
     halted = halted if name == "idle" else []
     try:
         for process in halted:

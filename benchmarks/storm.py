@@ -70,7 +70,7 @@ class Storm:
             self.nodes[number].wait()
             self.nodes[number] = self._cluster.add_node(str(number))
         else:
-            workers = [each for node in self.nodes for each in family(node.pid) if "Train" in title(each)]
+            workers = [record for node in self.nodes for record in family(node.pid) if "Train" in title(record)]
             if not workers:
                 return False
             kill([chance.choice(workers)])

@@ -41,18 +41,22 @@ def main(arguments: list[str]) -> list[Row]:
     runs = 2 ** len(TRICKS) * asked.seeds
     screen = {"sequential": False}
     truth, true_records = _run({"phases": ["screen"], "screen": {**screen, "design": "full", "runs": runs}})
-    found, records = _run(
+    findings, records = _run(
         {"phases": ["screen"], "screen": {**screen, "runs": int(SHARE * runs)}, "search": {"seed": 1}}
     )
     trials = sum(record.phase == "screen" for record in records)
     search = {"sampler": "tpe", "trials": trials, "startup": 10, "seed": 2}
     _, searched = _run({"phases": ["search"], "search": search})
-    spent = sum(each.spent_epochs for each in records) / sum(each.spent_epochs for each in true_records)
+    spent = sum(record.spent_epochs for record in records) / sum(
+        true_record.spent_epochs for true_record in true_records
+    )
     rows = [
         Row("truth: the screen's share of its epochs", f"{spent:.3f}", target=f"at most {SHARE}", n=f"{trials}, {runs}")
     ]
     for measure in MEASURES:
-        rows += _compared(_by_trick(truth, measure), _by_trick(found, measure), searched, measure, f"{trials}, {runs}")
+        rows += _compared(
+            _by_trick(truth, measure), _by_trick(findings, measure), searched, measure, f"{trials}, {runs}"
+        )
     print_rows(f"Effects of {', '.join(TRICKS)} on digits; the truth is {runs} trainings, n: screen, truth", rows)
     return rows
 
@@ -72,28 +76,35 @@ def _run(keys: dict[str, Any]) -> tuple[Findings, list[Record]]:
 
 
 def _by_trick(findings: Findings, measure: str) -> dict[str, Verdict]:
-    return {each.trick: each for each in findings.verdicts if (each.comparison, each.measure) == ("screen", measure)}
+    return {
+        verdict.trick: verdict
+        for verdict in findings.verdicts
+        if (verdict.comparison, verdict.measure) == ("screen", measure)
+    }
 
 
 def _compared(
-    truth: dict[str, Verdict], found: dict[str, Verdict], searched: Sequence[Record], measure: str, n: str
+    truth: dict[str, Verdict], estimated: dict[str, Verdict], searched: Sequence[Record], measure: str, n: str
 ) -> list[Row]:
     for name in TRICKS:
-        true, mine = truth[name], found[name]
+        true, mine = truth[name], estimated[name]
         print(
             f"{measure:>10} {name:>16}: truth {true.effect:+7.2f} [{true.low_alone:+.2f}, {true.high_alone:+.2f}], "
             f"screen {mine.effect:+7.2f} [{mine.low_alone:+.2f}, {mine.high_alone:+.2f}] {mine.says}; "
             f"search {_difference(searched, name, measure):+7.2f}"
         )
-    known = {name: float(each.effect or 0) for name, each in truth.items()}
-    sure = [name for name, each in truth.items() if float(each.low_alone or 0) * float(each.high_alone or 0) > 0]
-    agree = sum(known[name] * float(found[name].effect or 0) > 0 for name in sure)
+    known = {name: float(verdict.effect or 0) for name, verdict in truth.items()}
+    sure = [
+        name for name, verdict in truth.items() if float(verdict.low_alone or 0) * float(verdict.high_alone or 0) > 0
+    ]
+    agree = sum(known[name] * float(estimated[name].effect or 0) > 0 for name in sure)
     theirs = sum(known[name] * _difference(searched, name, measure) > 0 for name in sure)
-    covered = sum(_covers(found[name], truth[name]) for name in TRICKS)
+    covered = sum(_covers(estimated[name], truth[name]) for name in TRICKS)
     inside = sum(
-        float(found[name].low_alone or 0) <= known[name] <= float(found[name].high_alone or 0) for name in TRICKS
+        float(estimated[name].low_alone or 0) <= known[name] <= float(estimated[name].high_alone or 0)
+        for name in TRICKS
     )
-    error = fmean(abs(float(found[name].effect or 0) - known[name]) for name in TRICKS)
+    error = fmean(abs(float(estimated[name].effect or 0) - known[name]) for name in TRICKS)
     other = fmean(abs(_difference(searched, name, measure) - known[name]) for name in TRICKS)
     unit = "points" if measure == "accuracy" else "%"
     rows = [
@@ -106,7 +117,7 @@ def _compared(
         Row(f"truth, {measure}: mean error of an effect", f"{error:.2f} {unit}", f"{other:.2f} {unit}", n=n),
     ]  # fmt: skip
     sizes = [abs(known[name]) for name in TRICKS]
-    rank = _rank_correlation([abs(float(found[name].effect or 0)) for name in TRICKS], sizes)
+    rank = _rank_correlation([abs(float(estimated[name].effect or 0)) for name in TRICKS], sizes)
     for evaluator, values in _importances(searched, measure).items():
         theirs_rank = _rank_correlation([values[name] for name in TRICKS], sizes)
         rows.append(Row(f"truth, {measure}: rank correlation with the sizes of the effects; peer {evaluator}",
@@ -118,13 +129,15 @@ def _covers(mine: Verdict, true: Verdict) -> bool:
     """Whether the difference is within what both are unsure of: the truth has an error as well."""
     if None in (mine.effect, true.effect, mine.high_alone, mine.low_alone, true.high_alone, true.low_alone):
         return False
-    half = [(float(each.high_alone or 0) - float(each.low_alone or 0)) / 2 for each in (mine, true)]
+    half = [(float(verdict.high_alone or 0) - float(verdict.low_alone or 0)) / 2 for verdict in (mine, true)]
     return bool(abs(float(mine.effect or 0) - float(true.effect or 0)) <= (half[0] ** 2 + half[1] ** 2) ** 0.5)
 
 
 def _difference(records: Sequence[Record], name: str, measure: str) -> float:
     """The difference of means with and without a trick, in points or in percent; 0 where one side is empty."""
-    sides = [[float(getattr(each, measure)) for each in records if (name in each.tricks) == on] for on in (True, False)]
+    sides = [
+        [float(getattr(record, measure)) for record in records if (name in record.tricks) == on] for on in (True, False)
+    ]
     if not all(sides):
         return 0.0
     on, off = (fmean(side) for side in sides)

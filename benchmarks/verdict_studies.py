@@ -95,8 +95,8 @@ def main(arguments: list[str]) -> list[Row]:
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         for setting in SETTINGS:
             seeds = range(options.studies)
-            found = list(pool.map(functools.partial(simulate, setting), seeds, chunksize=CHUNK))
-            rows += summary(setting, found)
+            studies = list(pool.map(functools.partial(simulate, setting), seeds, chunksize=CHUNK))
+            rows += summary(setting, studies)
     print_rows("Verdicts on simulated studies of ten tricks", rows)
     return rows
 
@@ -136,8 +136,8 @@ def simulate(setting: Setting, seed: int) -> Study:
     alone = [bool((v.low_alone or 0) <= true <= (v.high_alone or 0)) for v, true in zip(verdicts, truth, strict=True)]
     adjusted = [bool((v.low or 0) <= true <= (v.high or 0)) for v, true in zip(verdicts, truth, strict=True)]
     return Study(
-        wrong=any(said in ("helps", "hurts") for said in placebos)
-        or any(said in ("equivalent", "hurts") for said in planted),
+        wrong=any(word in ("helps", "hurts") for word in placebos)
+        or any(word in ("equivalent", "hurts") for word in planted),
         seen=planted.count("helps"),
         cleared=placebos.count("equivalent"),
         covered=alone.count(True),
@@ -152,9 +152,9 @@ def _design(runs: int) -> Design:
     return choose(FACTORS, runs)
 
 
-def summary(setting: Setting, found: Sequence[Study]) -> list[Row]:
+def summary(setting: Setting, simulated: Sequence[Study]) -> list[Row]:
     """The rows of a setting."""
-    n, placebos = len(found), len(TRICKS) - setting.planted
+    n, placebos = len(simulated), len(TRICKS) - setting.planted
     studies = f"{n} studies"
 
     def share(what: str, counts: Sequence[int], of: int, target: str = "") -> Row:
@@ -164,18 +164,18 @@ def summary(setting: Setting, found: Sequence[Study]) -> list[Row]:
         return Row(f"{setting.name}: {what}", f"{mean:.1%} ± {error:.1%}", target=target, n=studies)
 
     rows = [
-        share("a wrong verdict in a study", [each.wrong for each in found], 1, "<= 5 %"),
-        share("coverage of single intervals", [each.covered for each in found], len(TRICKS), "93-97 %"),
-        share("all ten adjusted intervals hold", [each.jointly for each in found], 1),
+        share("a wrong verdict in a study", [study.wrong for study in simulated], 1, "<= 5 %"),
+        share("coverage of single intervals", [study.covered for study in simulated], len(TRICKS), "93-97 %"),
+        share("all ten adjusted intervals hold", [study.jointly for study in simulated], 1),
     ]
-    used = float(np.mean([each.runs for each in found]))
+    used = float(np.mean([study.runs for study in simulated]))
     if placebos:
-        rows.append(share("placebos shown to be equivalent", [each.cleared for each in found], placebos))
+        rows.append(share("placebos shown to be equivalent", [study.cleared for study in simulated], placebos))
     if not setting.planted:
         return rows
-    power = float(np.mean([each.seen for each in found])) / setting.planted
-    rows.append(share("planted effects shown", [each.seen for each in found], setting.planted, ">= 80 %"))
-    rows.append(share("the same, not adjusted for ten tricks", [each.alone for each in found], setting.planted))
+    power = float(np.mean([study.seen for study in simulated])) / setting.planted
+    rows.append(share("planted effects shown", [study.seen for study in simulated], setting.planted, ">= 80 %"))
+    rows.append(share("the same, not adjusted for ten tricks", [study.alone for study in simulated], setting.planted))
     if placebos:
         best = NormalDist().cdf(EFFECT / (2 * SD / sqrt(setting.runs)) - NormalDist().inv_cdf(1 - RATE / placebos / 2))
         rows.append(Row(f"{setting.name}: an oracle's bound on that, {setting.runs} runs", f"{best:.1%}"))

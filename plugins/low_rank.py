@@ -111,14 +111,14 @@ def factorize(net: nn.Module, share: float, form: str) -> int:
     """Put a pair in place of each plain convolution where that saves multiplications; returns how many."""
     from torch import nn
 
-    found = 0
+    factorized = 0
     for path, module in list(net.named_modules()):
         # A subclass may pad or normalise its weight in a way of its own.
         rank = rank_of(module, share, form) if type(module) is nn.Conv2d else 0
         if rank:
             net.set_submodule(path, pair(module, rank, form).train(module.training))
-            found += 1
-    return found
+            factorized += 1
+    return factorized
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def groups_of(net: nn.Module, head: nn.Module, example: Tensor, importance: Impo
 
     graph = tp.DependencyGraph().build_dependency(net.eval(), example)
     path_of = {module: path for path, module in net.named_modules()}
-    found = []
+    groups = []
     for group in graph.get_all_groups(ignored_layers=[head], root_module_types=[nn.Conv2d, nn.Linear]):
         scores = importance(group)
         if scores is None:
@@ -102,8 +102,8 @@ def groups_of(net: nn.Module, head: nn.Module, example: Tensor, importance: Impo
 
         # The scores are relative to their mean, and that of a layer without any gradient is 0.
         alike = scores.nan_to_num().view(blocks, -1).mean(0).tolist()
-        found.append(_Group(path_of[layer], prune, alike, blocks))
-    return found
+        groups.append(_Group(path_of[layer], prune, alike, blocks))
+    return groups
 
 
 def _blocks(graph: Any, module: nn.Module, handler: Any) -> int:
@@ -119,10 +119,10 @@ def _blocks(graph: Any, module: nn.Module, handler: Any) -> int:
 def removals(groups: list[_Group], first: Mapping[str, int], ratio: float, across: bool) -> list[int]:
     """How many scores each group is to lose, so that `ratio` of the widths that the groups had at `first` are gone."""
     if not across:
-        return [len(each.scores) - int(first[each.root] * (1 - ratio)) for each in groups]
-    left = sum(len(each.scores) for each in groups) - int(sum(first[each.root] for each in groups) * (1 - ratio))
+        return [len(group.scores) - int(first[group.root] * (1 - ratio)) for group in groups]
+    left = sum(len(group.scores) for group in groups) - int(sum(first[group.root] for group in groups) * (1 - ratio))
     counts = [0] * len(groups)
-    weakest_first = sorted((score, index) for index, each in enumerate(groups) for score in each.scores)
+    weakest_first = sorted((score, index) for index, group in enumerate(groups) for score in group.scores)
     for _, index in weakest_first:
         # The last channels of a layer stay, however weak: others go in their place.
         if left > 0 and counts[index] < len(groups[index].scores) - groups[index].fewest:
@@ -160,7 +160,7 @@ def prune(
     groups = groups_of(net, head, example, importance)
     first = {} if first is None else first
     if not first:
-        first.update({each.root: len(each.scores) for each in groups})
+        first.update({group.root: len(group.scores) for group in groups})
     counts = removals(groups, first, ratio, across)  # for all layers before any of them changes
     for group, removed in zip(groups, counts, strict=True):
         size = len(group.scores)

@@ -56,8 +56,8 @@ class Finished:
 
 def hardware_line() -> str:
     """The machine and the versions that the figures hold for. Other load on the machine is part of it."""
-    found = versions()
-    packages = ", ".join(f"{name} {found[name]}" for name in NAMED)
+    installed = versions()
+    packages = ", ".join(f"{name} {installed[name]}" for name in NAMED)
     return f"{machine_line(hardware())}; load average {os.getloadavg()[0]:.1f} before the start; {packages}"
 
 
@@ -103,8 +103,8 @@ def run_python(*arguments: str, watch_memory: bool = False) -> Finished:
         text = output.read_text(encoding="utf-8", errors="replace")
         if code != 0:
             raise RuntimeError(f"{' '.join(arguments)} ended with {code}:\n" + "\n".join(text.splitlines()[-15:]))
-        found = json.loads(result.read_text()) if result.exists() else {}
-        return Finished(seconds, text, peak[0], found)
+        result_json = json.loads(result.read_text()) if result.exists() else {}
+        return Finished(seconds, text, peak[0], result_json)
 
 
 def give_result(result: dict[str, Any]) -> None:

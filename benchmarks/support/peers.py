@@ -36,7 +36,7 @@ class Uniform:
 
     def ask(self) -> Indices:
         """A uniform draw."""
-        return tuple(self._random.randrange(each.size) for each in self._parameters)
+        return tuple(self._random.randrange(parameter.size) for parameter in self._parameters)
 
     def tell(self, costs: Costs) -> None:
         """Nothing is learned."""
@@ -81,13 +81,19 @@ class SyneTuneEvolution:
         from syne_tune.config_space import choice, randint
         from syne_tune.optimizer.schedulers.multiobjective import MultiObjectiveRegularizedEvolution
 
-        def domain(each: Parameter) -> Any:
-            return randint(0, each.size - 1) if each.ordered else choice([str(index) for index in range(each.size)])
+        def domain(parameter: Parameter) -> Any:
+            return (
+                randint(0, parameter.size - 1)
+                if parameter.ordered
+                else choice([str(index) for index in range(parameter.size)])
+            )
 
         np.random.seed(seed)  # its random start draws from the global generator, whatever seed it is given
-        self._names = [each.name for each in table.parameters]
+        self._names = [parameter.name for parameter in table.parameters]
         self._searcher = MultiObjectiveRegularizedEvolution(
-            {each.name: domain(each) for each in table.parameters}, population_size=population, random_seed=seed
+            {parameter.name: domain(parameter) for parameter in table.parameters},
+            population_size=population,
+            random_seed=seed,
         )
         self._told = 0
 
@@ -110,12 +116,14 @@ class OurSearch:
         from tricksearch.search.samplers import registry as samplers
         from tricksearch.search.space import layout
 
-        def domain(each: Parameter) -> optuna.distributions.BaseDistribution:
-            if each.ordered:
-                return optuna.distributions.IntDistribution(0, each.size - 1)
-            return optuna.distributions.CategoricalDistribution([str(index) for index in range(each.size)])
+        def domain(parameter: Parameter) -> optuna.distributions.BaseDistribution:
+            if parameter.ordered:
+                return optuna.distributions.IntDistribution(0, parameter.size - 1)
+            return optuna.distributions.CategoricalDistribution([str(index) for index in range(parameter.size)])
 
-        self._layout = layout.Layout(tuple(layout.Parameter(each.name, domain(each)) for each in table.parameters))
+        self._layout = layout.Layout(
+            tuple(layout.Parameter(parameter.name, domain(parameter)) for parameter in table.parameters)
+        )
         self._sampler = samplers.make_sampler(name, self._layout, (False, False), seed=seed, startup=STARTUP)
         self._outcome = sampler.Outcome
         self._seen: set[Any] = set()

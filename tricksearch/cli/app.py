@@ -26,7 +26,9 @@ app = typer.Typer(
 INTERRUPTED = 130
 
 # typer carries its own copy of click, or uses the installed one, depending on its version.
-USAGE_ERROR: type[Exception] = next(each for each in typer.BadParameter.__mro__ if each.__name__ == "UsageError")
+USAGE_ERROR: type[Exception] = next(
+    error_class for error_class in typer.BadParameter.__mro__ if error_class.__name__ == "UsageError"
+)
 
 STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
 
@@ -240,7 +242,7 @@ def main(arguments: list[str] | None = None) -> None:
     error_out = os.fdopen(os.dup(2), "w", errors="replace")  # a run redirects descriptor 2 to its log
     code: Any = 0
     try:
-        code = app([each for each in given if each != "--debug"], standalone_mode=False)
+        code = app([error_class for error_class in given if error_class != "--debug"], standalone_mode=False)
         if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
             raise KeyboardInterrupt
     except InputError as error:

@@ -40,8 +40,8 @@ def check_command(path: Path) -> None:
         f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",
     ]
     lines += [f"left out: {name}, {reason}" for name, reason in study.left_out.items()]
-    for each in lines:
-        terminal.console.print(each, markup=False)
+    for line in lines:
+        terminal.console.print(line, markup=False)
 
 
 def trial_command(path: Path, seed: int | None) -> None:
@@ -90,8 +90,8 @@ def doctor_command() -> None:
 
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
-    found = versions()
-    for package, version in found.items():
+    installed = versions()
+    for package, version in installed.items():
         table.add_row(package, version)
     table.add_row("machine", machine_line(hardware()))
     precision = choose_precision(TrainSettings())
@@ -100,7 +100,7 @@ def doctor_command() -> None:
     table.add_row("free disk", f"{shutil.disk_usage('.').free / 2**30:.1f} GiB here, "
                   f"{shutil.disk_usage(tempfile.gettempdir()).free / 2**30:.1f} GiB for scratch files")  # fmt: skip
     console.print(table)
-    missing = [package for package, version in found.items() if version == "absent"]
+    missing = [package for package, version in installed.items() if version == "absent"]
     registry = discover()
     for name in registry:
         if reason := unavailable(name, registry):

@@ -74,7 +74,7 @@ def plan_command(path: Path, sd: float | None, like: Path | None) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     table.add_column("design")
     designs = [_design(factors, round(share * runs), study.screen.design) for share in (0.25, 0.5, 0.75, 1.5, 2.0)]
-    laid_out = {sum(each.sizes): each for each in (*designs, own, enough) if each is not None}
+    laid_out = {sum(design.sizes): design for design in (*designs, own, enough) if design is not None}
     for size, design in sorted(laid_out.items()):
         marks = " (enough)" * (size == runs) + " (this study's screen)" * (own is not None and size == sum(own.sizes))
         table.add_row(f"{size:,}", _percent(power_of(design)), _time(size, noise.seconds), f"{design.name}{marks}")
@@ -165,8 +165,8 @@ def pooled(records: Sequence[Record], folder: Path) -> Noise:
     """
     from tricksearch.records.averages import by_recipe
 
-    finished = [each for each in records if each.finished and each.variant == 0 and each.accuracy is not None]
-    groups = [{each.seed: each.accuracy for each in runs} for runs in by_recipe(finished).values()]
+    finished = [record for record in records if record.finished and record.variant == 0 and record.accuracy is not None]
+    groups = [{run.seed: run.accuracy for run in runs} for runs in by_recipe(finished).values()]
     repeated = [[value for value in group.values() if value is not None] for group in groups if len(group) > 1]
     if not repeated:
         raise InputError(
@@ -188,8 +188,8 @@ def pooled(records: Sequence[Record], folder: Path) -> Noise:
 
 def _seconds(records: Sequence[Record]) -> float | None:
     """The median time of a trial that trained its net."""
-    own = [each for each in records if each.finished and each.variant == 0 and "train" not in each.reused]
-    walls = [each.wall_seconds for each in own if each.wall_seconds]
+    own = [record for record in records if record.finished and record.variant == 0 and "train" not in record.reused]
+    walls = [record.wall_seconds for record in own if record.wall_seconds]
     return median(walls) if walls else None
 
 

@@ -160,8 +160,8 @@ class Progress(Observer):
     def _time_left(self, left: int) -> str:
         if not self._fresh:
             return "time left not known yet"
-        each = (time.monotonic() - self._clock) / self._fresh
-        return f"about {formats.duration(each * left)} left"
+        seconds = (time.monotonic() - self._clock) / self._fresh
+        return f"about {formats.duration(seconds * left)} left"
 
 
 def _log(line: str) -> None:

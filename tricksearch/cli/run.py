@@ -132,7 +132,7 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
     failed = sum(not record.finished for record in records) - stopped
     means = averaged(records)
     baseline = baseline_of(means)
-    again = sum(each.runs > 1 for each in means)
+    again = sum(mean.runs > 1 for mean in means)
     images = next((record.validation_images for record in records if record.finished), 0)
     console.print(
         f"{formats.count(trials, 'trial')}, {formats.count(len(records), 'record')}, {failed} of them without a result"

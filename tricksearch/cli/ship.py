@@ -39,8 +39,8 @@ def export_command(folder: Path, pick: str, to: Path | None) -> None:
         f"accuracy {MEASURES['accuracy'].text(record.accuracy)} (n = {record.validation_images} validation images), "
         f"latency {MEASURES['latency_ms'].text(record.latency_ms)} (n = {record.latency_runs} calls)"
     )
-    said = f"{exported.deployable.path.name} for {exported.runtime.name}: {measured}"
-    console.print(said, markup=False, soft_wrap=True)
+    line = f"{exported.deployable.path.name} for {exported.runtime.name}: {measured}"
+    console.print(line, markup=False, soft_wrap=True)
     console.print("README.md there is its model card; 'tricksearch verify' measures it again.")
 
 
@@ -50,8 +50,8 @@ def verify_command(folder: Path) -> None:
     from tricksearch.records.hardware import hardware
     from tricksearch.ship.verify import TOLERANCE, verify_folder
 
-    found = verify_folder(folder, note)
-    record, scores, timing = found.exported.record, found.scores, found.timing
+    comparison = verify_folder(folder, note)
+    record, scores, timing = comparison.exported.record, comparison.scores, comparison.timing
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("", "record", "here", ""):
         table.add_column(heading)
@@ -60,7 +60,7 @@ def verify_command(folder: Path) -> None:
         "right images",
         f"{then} of {record.validation_images}",
         f"{round(scores.accuracy * scores.n / 100)} of {scores.n}",
-        _verdict(found.accuracy_agrees),
+        _verdict(comparison.accuracy_agrees),
     )
     table.add_row(
         "accuracy", MEASURES["accuracy"].text(record.accuracy), MEASURES["accuracy"].text(scores.accuracy), ""
@@ -69,17 +69,17 @@ def verify_command(folder: Path) -> None:
         "latency",
         MEASURES["latency_ms"].text(record.latency_ms),
         MEASURES["latency_ms"].text(timing.median_ms),
-        _verdict(found.latency_agrees),
+        _verdict(comparison.latency_agrees),
     )
     table.add_row("timed calls", str(record.latency_runs), str(timing.runs), "")
     console.print(table)
     console.print(f"here: {machine_line(hardware())}", markup=False, soft_wrap=True)
-    if not found.same_hardware:
+    if not comparison.same_hardware:
         console.print(f"record: {machine_line(record.hardware)}", markup=False, soft_wrap=True)
         console.print("On other hardware a latency is shown and not judged.")
-    for name, (measured, here) in found.other_versions.items():
+    for name, (measured, here) in comparison.other_versions.items():
         console.print(f"{name} {here} here, {measured} in the record", markup=False)
-    if not found.agrees:
+    if not comparison.agrees:
         console.print(
             f"It differs from its record. The accuracy must be the same to the last image, the latency within "
             f"{100 * TOLERANCE:.0f} %."
@@ -103,12 +103,12 @@ def cache_command(folder: Path, keep: str | None) -> None:
     table.add_column("stage")
     for heading in ("entries", "size", "last used"):
         table.add_column(heading, justify="right")
-    stages = list(dict.fromkeys(each.stage for each in entries))
+    stages = list(dict.fromkeys(entry.stage for entry in entries))
     for stage in stages:
-        own = [each for each in entries if each.stage == stage]
-        ago = formats.duration(max(0.0, time.time() - max(each.used for each in own)))
-        table.add_row(stage, f"{len(own):,}", _megabytes(sum(each.size for each in own)), f"{ago} ago")
-    table.add_row("all", f"{len(entries):,}", _megabytes(sum(each.size for each in entries)), "")
+        own = [entry for entry in entries if entry.stage == stage]
+        ago = formats.duration(max(0.0, time.time() - max(record.used for record in own)))
+        table.add_row(stage, f"{len(own):,}", _megabytes(sum(record.size for record in own)), f"{ago} ago")
+    table.add_row("all", f"{len(entries):,}", _megabytes(sum(entry.size for entry in entries)), "")
     console.print(table)
     console.print(f"in {cache.folder}", markup=False, soft_wrap=True)
 
@@ -119,12 +119,12 @@ def parsed_size(size: str) -> int:
     >>> parsed_size("5GB"), parsed_size("1.5 MiB"), parsed_size("0")
     (5000000000, 1572864, 0)
     """
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size)
-    unit = found[2].upper() if found else ""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*", size)
+    unit = match[2].upper() if match else ""
     # A bare number is more likely a slip than a number of bytes, and would empty the cache.
-    if found is None or unit not in UNITS or (not unit and float(found[1])):
+    if match is None or unit not in UNITS or (not unit and float(match[1])):
         raise InputError(f"'{size}' is no size", place="--keep", remedy="write '5GB', '500MB' or '0'")
-    return int(float(found[1]) * UNITS[unit])
+    return int(float(match[1]) * UNITS[unit])
 
 
 def _console() -> tuple[Console, Callable[[str], None]]:

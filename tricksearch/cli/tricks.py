@@ -28,10 +28,10 @@ def tricks_command(name: str | None, folders: list[Path]) -> None:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for heading in ("trick", "claims", "changes", "what it does"):
         table.add_column(heading, overflow="fold", no_wrap=heading == "trick")
-    for each, trick in registry.items():
-        absent = unavailable(each, registry)
+    for trick_name, trick in registry.items():
+        absent = unavailable(trick_name, registry)
         does = card(trick).does + (f" [not available here: {absent}]" if absent else "")
-        table.add_row(each, trick.claims or "-", ", ".join(stages(trick)), Text(does))
+        table.add_row(trick_name, trick.claims or "-", ", ".join(stages(trick)), Text(does))
     console.print(table)
     console.print("\n'tricksearch tricks NAME' shows a trick's card and its search space.")
 

@@ -46,14 +46,14 @@ def verdicts_command(folder: Path) -> None:
 
 def digest(console: Console, findings: Findings, measures: Sequence[str], folder: Path) -> None:
     """Print the main of it, at the end of a run: the first comparison, the minimal recipe and the front's doubt."""
-    verdicts = [each for each in every_verdict(findings) if each.measure in measures]
-    if not verdicts and not any(each.fresh for each in findings.members):
+    verdicts = [verdict for verdict in every_verdict(findings) if verdict.measure in measures]
+    if not verdicts and not any(member.fresh for member in findings.members):
         return
-    first = [each for each in verdicts if each.comparison == verdicts[0].comparison]
+    first = [verdict for verdict in verdicts if verdict.comparison == verdicts[0].comparison]
     brief = replace(findings, verdicts=tuple(first), shifts=(), order=())
     show(console, brief, ("Minimal recipe", DOUBT, "Longer training", "Confounders", "Notes"))
-    others = {each.comparison for each in verdicts} - {each.comparison for each in first}
-    more = f" ({', '.join(sorted(COMPARISONS[each][0].lower() for each in others))})" if others else ""
+    others = {verdict.comparison for verdict in verdicts} - {verdict.comparison for verdict in first}
+    more = f" ({', '.join(sorted(COMPARISONS[other][0].lower() for other in others))})" if others else ""
     console.print(f"All verdicts{more}: tricksearch verdicts {folder}", markup=False, soft_wrap=True)
 
 
@@ -62,13 +62,15 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
 
     `headings` are those of the sections whose sentences are wanted, None: of all.
     """
-    said = [(heading, told) for heading, told in sections(findings) if headings is None or heading in headings]
-    if not (said or findings.verdicts or findings.members):
+    wanted = [
+        (heading, sentences) for heading, sentences in sections(findings) if headings is None or heading in headings
+    ]
+    if not (wanted or findings.verdicts or findings.members):
         return
     if findings.simulated:
         console.print(Text(f" {SIMULATED} ", style="bold reverse yellow"))
-    for comparison, group in groupby(every_verdict(findings), key=lambda each: each.comparison):
-        if headings is not None and comparison not in {each.comparison for each in findings.verdicts}:
+    for comparison, group in groupby(every_verdict(findings), key=lambda verdict: verdict.comparison):
+        if headings is not None and comparison not in {verdict.comparison for verdict in findings.verdicts}:
             continue
         title, about = COMPARISONS.get(comparison, (comparison, ""))
         design = f" ({findings.design})" if comparison == "screen" and findings.design else ""
@@ -76,7 +78,7 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
         console.print(Text(about, style="dim"))
         every = list(group)
         # Ten tricks have 45 pairs, of which most do not interact.
-        rows = [each for each in every if comparison not in PAIRED or each.says in (HELPS, HURTS)]
+        rows = [verdict for verdict in every if comparison not in PAIRED or verdict.says in (HELPS, HURTS)]
         if rows:
             console.print(_verdicts(rows))
         if len(rows) < len(every):
@@ -87,11 +89,11 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
         console.print(Text("accuracy in %; the number of runs in brackets", style="dim"))
         console.print(_members(findings.members))
         console.print()
-    for heading, told in said:
+    for heading, sentences in wanted:
         console.print(Text(heading, style="bold"))
         listed = Table.grid(padding=(0, 1))
-        for each in told:
-            listed.add_row("-", Text(each))
+        for sentence in sentences:
+            listed.add_row("-", Text(sentence))
         console.print(listed)
 
 
@@ -116,37 +118,39 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
     for heading in ("effect", "interval", "n"):
         made.add_column(heading, justify="right", no_wrap=True)
     before = ""
-    for each in verdicts:
+    for verdict in verdicts:
         made.add_row(
-            Text("" if each.trick == before else each.trick),
-            noun(each.measure),
-            Text(word(each), style=_STYLES[each.says]),
-            "-" if each.effect is None else amount(each.effect, each.measure),
-            Text(bounds(each)),
-            f"{each.n:,}",
+            Text("" if verdict.trick == before else verdict.trick),
+            noun(verdict.measure),
+            Text(word(verdict), style=_STYLES[verdict.says]),
+            "-" if verdict.effect is None else amount(verdict.effect, verdict.measure),
+            Text(bounds(verdict)),
+            f"{verdict.n:,}",
         )
-        before = each.trick
+        before = verdict.trick
     return made
 
 
 def _members(members: Sequence[Member]) -> Table:
     """Where each stands on accuracy as it was searched and on fresh seeds, on validation and test images."""
-    others = list(dict.fromkeys(name for each in members for name in (*each.fresh, *each.seen) if name != "accuracy"))
+    others = list(
+        dict.fromkeys(name for member in members for name in (*member.fresh, *member.seen) if name != "accuracy")
+    )
     made = _table()
     for heading in ("record", "chance", "searched", "fresh", "test", *map(noun, others)):
         made.add_column(heading, justify="right", no_wrap=True)
     made.add_column("tricks", overflow="fold")
-    for each in members:
-        measured = [each.fresh.get(name) or each.seen.get(name) for name in others]
+    for member in members:
+        measured = [member.fresh.get(name) or member.seen.get(name) for name in others]
         made.add_row(
-            each.record,
-            "" if each.chance is None else f"{100 * each.chance:.0f} %",
-            *(_accuracy(mean) for mean in (each.seen.get("accuracy"), each.fresh.get("accuracy"), each.test)),
+            member.record,
+            "" if member.chance is None else f"{100 * member.chance:.0f} %",
+            *(_accuracy(mean) for mean in (member.seen.get("accuracy"), member.fresh.get("accuracy"), member.test)),
             *(
                 "-" if mean is None else f"{MEASURES[name].text(mean.value)} ({mean.n})"
                 for name, mean in zip(others, measured, strict=True)
             ),
-            Text(_who(each)),
+            Text(_who(member)),
         )
     return made
 

@@ -30,10 +30,10 @@ def card(trick: type[Trick]) -> Card:
     does = text.split("\n\n")[0].replace("\n", " ").strip()
     if not does:
         raise TypeError("the module's docstring, the trick's card, is missing")
-    found: dict[str, str] = {}
+    sections: dict[str, str] = {}
     for label, key in FIELDS.items():
         match = re.search(rf"^{label}: *(.+(?:\n(?![A-Z][a-z ]+:)\S?.*\S.*)*)", text, flags=re.MULTILINE)
         if match is None:
             raise TypeError(f"the card in the module's docstring has no line '{label}: ...'")
-        found[key] = " ".join(match.group(1).split())
-    return Card(trick_name(trick), does, **found)
+        sections[key] = " ".join(match.group(1).split())
+    return Card(trick_name(trick), does, **sections)

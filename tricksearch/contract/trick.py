@@ -113,13 +113,13 @@ def trick_name(trick: type[Trick]) -> str:
 def domains(trick: type[Trick]) -> dict[str, Domain]:
     """Each hyperparameter of a trick with its domain. Raises TypeError for a field that has none."""
     hints = typing.get_type_hints(trick, include_extras=True)
-    found: dict[str, Domain] = {}
+    by_field: dict[str, Domain] = {}
     for field in dataclasses.fields(trick):  # type: ignore[arg-type]  # discovery proves that it is a dataclass
         marks = [mark for mark in getattr(hints[field.name], "__metadata__", ()) if isinstance(mark, Domain)]
         if len(marks) != 1:
             raise TypeError(f"field '{field.name}' needs exactly one domain, as in Annotated[float, Float(0.0, 1.0)]")
-        found[field.name] = marks[0]
-    return found
+        by_field[field.name] = marks[0]
+    return by_field
 
 
 def defaults(trick: type[Trick]) -> dict[str, Json]:

@@ -137,13 +137,13 @@ def machine_line(hardware: Mapping[str, Any]) -> str:
     >>> machine_line({"cpu": "Xeon", "cores": 2, "memory_gib": 23.4, "gpus": [], "system": "Linux x86_64"})
     'Xeon, 2 cores, 23.4 GiB memory, no GPU, Linux x86_64'
     """
-    said = dict(hardware)
-    parts = [str(said.pop("cpu", ""))]
-    if "cores" in said:
-        parts.append(f"{said.pop('cores')} cores")
-    if "memory_gib" in said:
-        parts.append(f"{said.pop('memory_gib')} GiB memory")
-    if "gpus" in said:
-        parts.append(", ".join(said.pop("gpus")) or "no GPU")
-    parts += [str(value) for value in said.values() if value]
+    left = dict(hardware)
+    parts = [str(left.pop("cpu", ""))]
+    if "cores" in left:
+        parts.append(f"{left.pop('cores')} cores")
+    if "memory_gib" in left:
+        parts.append(f"{left.pop('memory_gib')} GiB memory")
+    if "gpus" in left:
+        parts.append(", ".join(left.pop("gpus")) or "no GPU")
+    parts += [str(value) for value in left.values() if value]
     return ", ".join(part for part in parts if part)

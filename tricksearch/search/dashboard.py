@@ -71,9 +71,9 @@ class Mirror:
             if record.phase not in FRONT_PHASES:
                 continue  # another budget, or what the others are held against
             excess = [
-                (found - bound.value) * (1 if bound.at_most else -1)
+                (value - bound.value) * (1 if bound.at_most else -1)
                 for bound in bounds
-                if (found := record.value(bound.measure)) is not None
+                if (value := record.value(bound.measure)) is not None
             ]
             self._study.add_trial(_trial(record, self._of, self._space, excess))
         return len(fresh)
@@ -204,15 +204,15 @@ class _following:
         self._thread.join()
 
     def _follow(self) -> None:
-        told = ""
+        noted = ""
         while not self._over.wait(SECONDS):
             try:
                 self._mirror.update()
-                told = ""
+                noted = ""
             except Exception as error:  # a server that restarts, a study that changes: the page stays, and goes on
-                if str(error) != told:
+                if str(error) != noted:
                     self._note(f"What is new cannot be shown for now: {error}")
-                told = str(error)
+                noted = str(error)
 
 
 class _Server(ThreadingMixIn, WSGIServer):

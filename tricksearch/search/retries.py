@@ -75,4 +75,4 @@ class Retries:
             return None
         if len(losses) == 1:
             return losses[0]
-        return f"lost {len(losses)} times: " + "; ".join(f"({n}) {each}" for n, each in enumerate(losses, 1))
+        return f"lost {len(losses)} times: " + "; ".join(f"({n}) {loss}" for n, loss in enumerate(losses, 1))

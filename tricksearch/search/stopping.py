@@ -50,9 +50,9 @@ class Stopping:
             return None
         names = [name for name in self._objectives if name in measures]
         points = {
-            number: tuple(told[name] for name in names)
-            for number, told in rung.items()
-            if all(name in told for name in names)
+            number: tuple(reported[name] for name in names)
+            for number, reported in rung.items()
+            if all(name in reported for name in names)
         }
         if self._settings.rule == "accuracy_in_band":
             points = self._similar(points, points[trial], names)

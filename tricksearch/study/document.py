@@ -49,7 +49,7 @@ def validate(document: Document, model: type[Model], under: Key = ()) -> Model:
     try:
         return model.model_validate({} if value is None else value)
     except ValidationError as error:
-        problems = sorted(error.errors(), key=lambda each: document.line((*under, *each["loc"])))
+        problems = sorted(error.errors(), key=lambda error: document.line((*under, *error["loc"])))
         first, more = problems[0], len(problems) - 1
     key: Key = (*under, *first["loc"])
     rule, remedy = _explain(first, model)
@@ -99,7 +99,7 @@ def prepared(document: Document) -> Document:
 
 def plugin_registry(document: Document, folders: tuple[str, ...]) -> tuple[tuple[str, ...], Registry]:
     """The `plugins` folders of a file, absolute (they are relative to the file), and every trick."""
-    found = []
+    paths = []
     for index, folder in enumerate(folders):
         path = (document.path.parent / Path(folder).expanduser()).resolve()
         if not path.is_dir():
@@ -108,9 +108,9 @@ def plugin_registry(document: Document, folders: tuple[str, ...]) -> tuple[tuple
                 ("plugins", index),
                 "a folder is named relative to this file",
             )
-        found.append(str(path))
+        paths.append(str(path))
     try:
-        return tuple(found), discover(found)
+        return tuple(paths), discover(paths)
     except InputError as error:
         raise document.moved(error, ("plugins",)) if error.place == "plugins" else error from None
 
@@ -148,7 +148,7 @@ def unavailable(name: str, registry: Registry) -> str | None:
 
 def _close(value: Any, options: Iterable[Any]) -> str:
     """The nearest of a few options that the rule has listed already."""
-    hint = nearest(str(value), [str(each) for each in options])
+    hint = nearest(str(value), [str(option) for option in options])
     return hint if hint.startswith("did") else ""
 
 

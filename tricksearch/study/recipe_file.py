@@ -85,24 +85,24 @@ def _check_net(document: Document, key: Key, net: NetSettings) -> None:
 
 def recipe_tricks(document: Document, key: Key, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
     """The tricks of a recipe, each with every value written out."""
-    found: dict[str, dict[str, Json]] = {}
+    tricks: dict[str, dict[str, Json]] = {}
     for name, given in (document.at(key) or {}).items():
         trick = trick_of(document, (*key, name), name, registry)
         known = domains(trick)
-        found[name] = defaults(trick)
+        tricks[name] = defaults(trick)
         for field in given or {}:
             where = (*key, name, field)
             if field not in known:
                 raise document.error(f"'{field}' is not a hyperparameter of '{name}'", where, nearest(field, known))
-            found[name][field] = checked_value(document, where, known[field], registry, net)
+            tricks[name][field] = checked_value(document, where, known[field], registry, net)
         reason = unavailable(name, registry)
         if reason:
             raise document.error(f"this machine cannot run '{name}': {reason}", (*key, name), "take the trick out")
     try:
-        in_order(registry[name](**values) for name, values in found.items())
+        in_order(registry[name](**values) for name, values in tricks.items())
     except InputError as error:
         raise document.moved(error, key) from None
-    return found
+    return tricks
 
 
 class _RecipeFile(Recipe):

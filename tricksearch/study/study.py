@@ -198,17 +198,17 @@ def _comparable(study: Mapping[str, Any]) -> dict[str, Any]:
     return kept
 
 
-def _differences(there: Any, here: Any, key: tuple[str, ...]) -> Iterator[str]:
-    if isinstance(there, Mapping) and isinstance(here, Mapping):
-        for name in (*here, *(each for each in there if each not in here)):
+def _differences(stored: Any, given: Any, key: tuple[str, ...]) -> Iterator[str]:
+    if isinstance(stored, Mapping) and isinstance(given, Mapping):
+        for name in (*given, *(other for other in stored if other not in given)):
             inner = (*key, str(name))
-            if name not in there or name not in here:
-                where = "here" if name in here else "there"
+            if name not in stored or name not in given:
+                where = "here" if name in given else "there"
                 yield f"{'.'.join(inner)} stands only {where}"
             else:
-                yield from _differences(there[name], here[name], inner)
-    elif there != here:
-        yield f"{'.'.join(key)} is {shown(there)} there and {shown(here)} here"
+                yield from _differences(stored[name], given[name], inner)
+    elif stored != given:
+        yield f"{'.'.join(key)} is {shown(stored)} there and {shown(given)} here"
 
 
 def load_study(path: Path) -> Study:
@@ -226,7 +226,7 @@ def load_study(path: Path) -> Study:
     uses, left_out = TrickReader(document, registry, study.net).read()
     _check_simulation(document, study, uses)
     check_names(document, study.data.name, study.net)
-    found = {
+    search = {
         "first": tuple(_first(document, at, registry, study.net) for at in range(len(study.search.first))),
         "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from),
     }
@@ -234,7 +234,7 @@ def load_study(path: Path) -> Study:
     around = path.parent / study.ablate.around
     if around.suffix in (".yaml", ".yml"):
         updated["ablate"] = study.ablate.model_copy(update={"around": str(around.resolve())})
-    return study.model_copy(update={**updated, "search": study.search.model_copy(update=found)})
+    return study.model_copy(update={**updated, "search": study.search.model_copy(update=search)})
 
 
 def _check_simulation(document: Document, study: Study, uses: Mapping[str, TrickUse]) -> None:

@@ -95,7 +95,7 @@ class TrickReader:
                 ("tricks",),
                 "write 'tricks: [NAME]'",
             )
-        found: dict[str, Key] = {}
+        keys: dict[str, Key] = {}
         for index, name in enumerate(given):
             if not isinstance(name, str):
                 raise self._document.error(
@@ -103,10 +103,10 @@ class TrickReader:
                     ("tricks", index),
                     "to set a hyperparameter, write 'tricks' as a mapping, without the dashes",
                 )
-            if name in found:
+            if name in keys:
                 raise self._document.error(f"'{name}' is named twice", ("tricks", index), "keep one of them")
-            found[name] = ("tricks", index)
-        return found
+            keys[name] = ("tricks", index)
+        return keys
 
     def _use(self, key: Key, name: str) -> TrickUse:
         trick = trick_of(self._document, key, name, self._registry)

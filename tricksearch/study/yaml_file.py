@@ -145,7 +145,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")
     except FileNotFoundError:
-        beside = [str(each) for each in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
+        beside = [str(file) for file in path.parent.glob("*.y*ml")] if path.parent.is_dir() else []
         hint = nearest(str(path), beside) if beside else "check the path"
         raise InputError("there is no such file", place=str(path), remedy=hint) from None
     except OSError as error:

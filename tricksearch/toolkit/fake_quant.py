@@ -75,7 +75,7 @@ class _Activation(nn.Module):
     def forward(self, values: Tensor) -> Tensor:
         """Shape in and out alike."""
         if self.observing or self.training:
-            low, high = (each.float() for each in values.detach().aminmax())
+            low, high = (extreme.float() for extreme in values.detach().aminmax())
             if self.observing:
                 self.low.copy_(torch.minimum(self.low, low))
                 self.high.copy_(torch.maximum(self.high, high))
@@ -110,13 +110,13 @@ def with_rounding(net: nn.Module, weight: RoundWeight, activation: RoundActivati
 def observe(net: fx.GraphModule, batches: Iterable[Tensor]) -> None:
     """Widen each range to what these images (N, C, H, W) cause in the net while it rounds nothing."""
     roundings = [module for module in net.modules() if isinstance(module, _Activation | _Weight)]
-    for each in roundings:
-        each.observing = True
+    for rounding in roundings:
+        rounding.observing = True
     with torch.no_grad():
         for images in batches:
             net.eval()(images)
-    for each in roundings:
-        each.observing = False
+    for rounding in roundings:
+        rounding.observing = False
 
 
 def take_weights(plain: nn.Module, trained: nn.Module) -> None:
@@ -125,8 +125,8 @@ def take_weights(plain: nn.Module, trained: nn.Module) -> None:
     for module in list(trained.modules()):
         if parametrize.is_parametrized(module, "weight"):
             parametrize.remove_parametrizations(module, "weight", leave_parametrized=False)
-    found = trained.state_dict()
-    plain.load_state_dict({name: found.get(name, value) for name, value in plain.state_dict().items()})
+    weights = trained.state_dict()
+    plain.load_state_dict({name: weights.get(name, value) for name, value in plain.state_dict().items()})
 
 
 def _skip_identities(traced: fx.GraphModule) -> None:

@@ -90,7 +90,7 @@ def _layers(path: Path, scheme: Scheme) -> list[str]:
     import onnx
 
     graph = onnx.load(path).graph
-    constant = {each.name for each in graph.initializer}
+    constant = {tensor.name for tensor in graph.initializer}
     return [
         node.name
         for node in graph.node

@@ -83,8 +83,8 @@ class Cache:
         """The entry, its files proved by their checksums; None where there is none or it was damaged."""
         folder = self.folder / stage / key
         try:
-            found = json.loads((folder / _ENTRY).read_bytes())
-            body, mark = found["body"], found["check"]
+            entry = json.loads((folder / _ENTRY).read_bytes())
+            body, mark = entry["body"], entry["check"]
             if mark != _digest(_canonical(body)):
                 raise ValueError("its entry.json was changed")
             for name, check in body["files"].items():
@@ -151,13 +151,13 @@ class Cache:
 
     def usage(self) -> list[Usage]:
         """Every entry, the one used longest ago first."""
-        found = []
+        usage = []
         for stage in STAGES:
             for folder in self._folders(stage):
                 with contextlib.suppress(FileNotFoundError):
                     size = sum(file.stat().st_size for file in folder.iterdir())
-                    found.append(Usage(stage, folder.name, size, (folder / _ENTRY).stat().st_mtime))
-        return sorted(found, key=lambda each: each.used)
+                    usage.append(Usage(stage, folder.name, size, (folder / _ENTRY).stat().st_mtime))
+        return sorted(usage, key=lambda entry: entry.used)
 
     def prune(self, keep_bytes: int) -> tuple[int, int]:
         """Drop the entries used longest ago until `keep_bytes` are left; returns how many went, and their bytes.
@@ -174,12 +174,12 @@ class Cache:
                 raise InputError("a trial is using this cache", place=str(self.folder), remedy=remedy) from None
             self._sweep()
             entries = self.usage()
-            left, gone, freed = sum(each.size for each in entries), 0, 0
-            for each in entries:
+            left, gone, freed = sum(entry.size for entry in entries), 0, 0
+            for entry in entries:
                 if left <= keep_bytes:
                     break
-                self._remove(self.folder / each.stage / each.key)
-                left, gone, freed = left - each.size, gone + 1, freed + each.size
+                self._remove(self.folder / entry.stage / entry.key)
+                left, gone, freed = left - entry.size, gone + 1, freed + entry.size
             return gone, freed
 
     @contextlib.contextmanager
@@ -202,7 +202,7 @@ class Cache:
 
     def _folders(self, stage: str) -> list[Path]:
         place = self.folder / stage
-        return [each for each in place.iterdir() if each.is_dir()] if place.is_dir() else []
+        return [path for path in place.iterdir() if path.is_dir()] if place.is_dir() else []
 
     def _drop(self, folder: Path, why: str) -> None:
         log.warning("the cache entry %s is damaged (%s): it is dropped and made again", folder, why)
@@ -218,10 +218,10 @@ class Cache:
     def _sweep(self) -> None:
         """Remove what processes that died left half written."""
         if self.folder.is_dir():
-            for each in self.folder.glob(f"{_NEW}*"):
+            for path in self.folder.glob(f"{_NEW}*"):
                 with contextlib.suppress(FileNotFoundError):
-                    if time.time() - each.stat().st_mtime > ABANDONED:
-                        shutil.rmtree(each, ignore_errors=True)
+                    if time.time() - path.stat().st_mtime > ABANDONED:
+                        shutil.rmtree(path, ignore_errors=True)
 
 
 def _canonical(body: Mapping[str, Any]) -> bytes:

@@ -115,10 +115,10 @@ class SimulationSettings(Settings):
 
     def names(self) -> set[str]:
         """Every trick that an effect, a pair, a spread or a short training names."""
-        found: set[str] = set()
+        names: set[str] = set()
         for measure in self.measures.values():
-            found |= {*measure.effects, *measure.sds, *(name for text in measure.pairs for name in _pair(text))}
-        return found.union(*self.short.values())
+            names |= {*measure.effects, *measure.sds, *(name for text in measure.pairs for name in _pair(text))}
+        return names.union(*self.short.values())
 
     def truth(self, measure: str, tricks: Collection[str], short: bool = False) -> float:
         """The value of a measure without noise, in its unit, where these tricks are on: what a verdict should find.

@@ -144,7 +144,7 @@ def test_a_mean_that_is_told_later_takes_the_place_of_the_first_run(name):
     sampler.tell(Outcome(told[2].setting, (10.0, 9.0)))
     sampler.tell(Outcome(asked, (20.0, 8.0)))
     if name == "auto":
-        values = [each.values for each in sampler.told]
+        values = [each.values for each in sampler.outcomes]
     else:
         trials = [each for each in sampler._study.trials if each.state == TrialState.COMPLETE]
         values = [tuple(each.values) for each in trials]

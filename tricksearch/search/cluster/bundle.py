@@ -48,8 +48,8 @@ def _contents(plugins: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             yield f"{package}/{name}", path.read_bytes()
     # Its version and requirements stand in records and keys.
     about = importlib.metadata.distribution(__package__.partition(".")[0])
-    told = about.read_text("METADATA") or about.read_text("PKG-INFO") or ""  # the latter beside sources
-    yield f"{about.metadata['Name']}-{about.version}.dist-info/METADATA", told.encode()
+    metadata = about.read_text("METADATA") or about.read_text("PKG-INFO") or ""  # the latter beside sources
+    yield f"{about.metadata['Name']}-{about.version}.dist-info/METADATA", metadata.encode()
     for index, folder in enumerate(plugins):
         size = 0
         for name, path in _files(Path(folder)):
@@ -66,7 +66,7 @@ def _contents(plugins: Sequence[str]) -> Iterator[tuple[str, bytes]]:
 def _files(root: Path) -> Iterable[tuple[str, Path]]:
     """Every file below a folder by its name there, sorted; caches, hidden files and links to folders are left out."""
     for place, folders, names in os.walk(root):
-        folders[:] = sorted(each for each in folders if each != "__pycache__" and not each.startswith("."))
+        folders[:] = sorted(folder for folder in folders if folder != "__pycache__" and not folder.startswith("."))
         for name in sorted(names):
             path = Path(place) / name
             if path.is_file() and not name.startswith(".") and path.suffix != ".pyc":

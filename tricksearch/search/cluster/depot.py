@@ -45,14 +45,14 @@ def manifest(entry: Entry) -> str:
     return json.dumps({"meta": dict(entry.meta), "files": dict(entry.files)})
 
 
-def take_in(cache: Cache, stage: str, key: str, said: Mapping[str, Any], folder: Path) -> None:
+def take_in(cache: Cache, stage: str, key: str, manifest: Mapping[str, Any], folder: Path) -> None:
     """Put files that have arrived in `folder` into a cache, in one step. Raises Refused for a wrong checksum."""
-    files = {name: folder / name for name in said["files"]}
+    files = {name: folder / name for name in manifest["files"]}
     for name, path in files.items():
         with path.open("rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != said["files"][name]:
+            if hashlib.file_digest(file, "sha256").hexdigest() != manifest["files"][name]:
                 raise Refused(f"'{name}' of {stage}/{key} was damaged on its way")
-    cache.put(stage, key, said["meta"], files)
+    cache.put(stage, key, manifest["meta"], files)
 
 
 class Depot:
@@ -110,9 +110,9 @@ class Depot:
             return str(error)
         return ""
 
-    def finish(self, upload: str, stage: str, key: str, said: str) -> str:
+    def finish(self, upload: str, stage: str, key: str, manifest: str) -> str:
         """Put what has arrived into the study's cache, in one step; returns what went wrong, or ''."""
-        entry = json.loads(said)
+        entry = json.loads(manifest)
         check_names(stage, key, entry["files"], STAGES)
         check_names(stage, upload, ())
         folder = self._arriving(upload)

@@ -45,11 +45,11 @@ class NodeCache(Cache):
             self._unsent.add((stage, key))  # made for another study perhaps
             return entry
         try:
-            found = fetch(Cache(self.folder), stage, key, self._ask)
+            fetched = fetch(Cache(self.folder), stage, key, self._ask)
         except Exception as error:  # it is only asked for help: the stage can be run here
             log.warning("the depot could not give %s/%s: %s", stage, key, error)
             return None
-        if not found:
+        if not fetched:
             return None
         self._at_home.add((stage, key))
         return super().get(stage, key)
@@ -78,10 +78,10 @@ class NodeCache(Cache):
 
 def fetch(cache: Cache, stage: str, key: str, ask: Ask) -> bool:
     """Get an entry from the depot into a cache; False where it has none. Raises Refused for what is damaged."""
-    said = ask("offer", stage, key)
-    if not said:
+    offer = ask("offer", stage, key)
+    if not offer:
         return False
-    entry = json.loads(said)
+    entry = json.loads(offer)
     check_names(stage, key, entry["files"])
     cache.folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".new-", dir=cache.folder) as folder:
@@ -126,14 +126,16 @@ class Site:
 
         Raises InputError where data or plugins cannot be had, or results cannot be kept on the driver's machine.
         """
-        told = job.recipe["plugins"]
+        folders = job.recipe["plugins"]
 
         def at_home(record: Record) -> Record:
-            return replace(record, recipe=record.recipe | {"plugins": told})
+            return replace(record, recipe=record.recipe | {"plugins": folders})
 
         self._find_data(DataSettings.model_validate(job.recipe["data"]))
-        here = replace(job, recipe=job.recipe | {"plugins": plugin_folders(len(told))})
-        records = run_trial(here, self.cache, lambda each: report(replace(each, record=at_home(each.record))))
+        here = replace(job, recipe=job.recipe | {"plugins": plugin_folders(len(folders))})
+        records = run_trial(
+            here, self.cache, lambda progress: report(replace(progress, record=at_home(progress.record)))
+        )
         machine = Machine()
         try:
             with machine.shared():  # not while a stopwatch runs

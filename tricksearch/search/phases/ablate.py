@@ -47,9 +47,9 @@ class Ablation:
         self._study, self.target = study, target
         self._seeds = study.ablate.seeds
         whole = target.tricks
-        self.without = {name: {each: whole[each] for each in whole if each != name} for name in whole}
+        self.without = {name: {other: whole[other] for other in whole if other != name} for name in whole}
         self.alone = {name: {name: whole[name]} for name in whole}
-        self.steps = [{each: whole[each] for each in target.order[:count]} for count in range(len(target.order) + 1)]
+        self.steps = [{other: whole[other] for other in target.order[:count]} for count in range(len(target.order) + 1)]
         self.pairs = {(a, b): {a: whole[a], b: whole[b]} for a, b in combinations(sorted(whole), 2)}
 
     def plan(self, records: Sequence[Record]) -> list[Wanted]:
@@ -57,34 +57,34 @@ class Ablation:
         plain = Wanted("baseline", self._study.base_recipe(), self._study.search.seed)
         wanted: dict[tuple[str, str, int], Wanted] = {plain.mark: plain}
         for tricks, seeds in self._arms():
-            for each in self._runs(tricks, seeds):
-                wanted[each.mark] = each
+            for run in self._runs(tricks, seeds):
+                wanted[run.mark] = run
         smallest = self.smallest(records)
         if smallest is not None and len(smallest) < len(self.target.tricks):
-            wanted |= {each.mark: each for each in self._runs(smallest, 2 * self._seeds, "minimal")}
+            wanted |= {run.mark: run for run in self._runs(smallest, 2 * self._seeds, "minimal")}
         return list(wanted.values())
 
     def verdicts(self, records: Sequence[Record]) -> list[Verdict]:
         """What each trick does when it is taken out of the whole, put on alone, or added on the ladder."""
-        asked, found = self._study.ablate.arms, []
+        asked, verdicts = self._study.ablate.arms, []
         for measure in measures_of(self._study):
             whole, plain = self.runs(self.target.tricks, records), self.runs({}, records)
             if "leave_one_out" in asked:
                 estimates = [
                     compared(name, whole, self.runs(tricks, records), measure) for name, tricks in self.without.items()
                 ]
-                found += verdicts_on(self._study, measure, estimates, "leave_one_out")
+                verdicts += verdicts_on(self._study, measure, estimates, "leave_one_out")
             if "add_one_in" in asked:
                 estimates = [
                     compared(name, self.runs(tricks, records), plain, measure) for name, tricks in self.alone.items()
                 ]
-                found += verdicts_on(self._study, measure, estimates, "add_one_in")
+                verdicts += verdicts_on(self._study, measure, estimates, "add_one_in")
             if "ladder" in asked:
                 estimates = [
                     compared(name, self.runs(after, records), self.runs(before, records), measure)
                     for name, before, after in zip(self.target.order, self.steps[:-1], self.steps[1:], strict=True)
                 ]
-                found += verdicts_on(self._study, measure, estimates, "ladder")
+                verdicts += verdicts_on(self._study, measure, estimates, "ladder")
             if "pairs" in asked:
                 estimates = [
                     contrasted(
@@ -99,13 +99,15 @@ class Ablation:
                     )
                     for (a, b), both in self.pairs.items()
                 ]
-                found += verdicts_on(self._study, measure, estimates, "pair")
-        return found
+                verdicts += verdicts_on(self._study, measure, estimates, "pair")
+        return verdicts
 
     def runs(self, tricks: Tricks, records: Sequence[Record], kind: str = "arm") -> list[Record]:
         """The finished runs of an arm; with "minimal" those that were run to check it, with no part in its choice."""
-        marks = {each.mark for each in self._runs(tricks, REFERENCE_SEEDS * self._seeds, kind)}
-        return [each for each in records if each.finished and each.phase == "ablate" and mark_of(each) in marks]
+        marks = {run.mark for run in self._runs(tricks, REFERENCE_SEEDS * self._seeds, kind)}
+        return [
+            record for record in records if record.finished and record.phase == "ablate" and mark_of(record) in marks
+        ]
 
     def smallest(self, records: Sequence[Record]) -> dict[str, dict[str, Any]] | None:
         """The whole without the tricks that are shown to help on no objective.
@@ -114,11 +116,13 @@ class Ablation:
         stays.
         """
         have = {mark_of(record) for record in records}
-        arms = (each.mark for tricks, seeds in self._arms() for each in self._runs(tricks, seeds))
+        arms = (run.mark for tricks, seeds in self._arms() for run in self._runs(tricks, seeds))
         if "leave_one_out" not in self._study.ablate.arms or not have.issuperset(arms):
             return None
-        verdicts = [each for each in self.verdicts(records) if each.comparison == "leave_one_out"]
-        needed = {each.trick for each in verdicts if each.says == HELPS and each.measure in self._study.objectives}
+        verdicts = [verdict for verdict in self.verdicts(records) if verdict.comparison == "leave_one_out"]
+        needed = {
+            verdict.trick for verdict in verdicts if verdict.says == HELPS and verdict.measure in self._study.objectives
+        }
         needed |= {name for name, tricks in self.without.items() if not self.runs(tricks, records)}
         return {name: values for name, values in self.target.tricks.items() if name in needed}
 
@@ -128,15 +132,17 @@ class Ablation:
         if smallest is None or len(smallest) == len(self.target.tricks):
             return None
         ours, whole = self.runs(smallest, records, "minimal"), self.runs(self.target.tricks, records)
-        confirmed = [[each for each in records if each.phase == "confirm" and each.finished and each.tricks == tricks]
-                     for tricks in (smallest, self.target.tricks)]  # fmt: skip
+        finished = [record for record in records if record.phase == "confirm" and record.finished]
+        confirmed = [
+            [record for record in finished if record.tricks == tricks] for tricks in (smallest, self.target.tricks)
+        ]
         if min(len(arm) for arm in confirmed) > 1:  # no seed of either had a part in the choice
             ours, whole = [*ours, *confirmed[0]], confirmed[1]
         verdicts: list[Verdict] = []
         for measure in self._study.objectives:
             estimate = compared("minimal", ours, whole, measure)
             verdicts += verdicts_on(self._study, measure, [estimate], "minimal")
-        worse = [each.measure for each in verdicts if each.says not in (EQUIVALENT, HELPS)]
+        worse = [verdict.measure for verdict in verdicts if verdict.says not in (EQUIVALENT, HELPS)]
         return Minimal(
             around=self.target.record,
             recipe=self._study.recipe(smallest).model_dump(mode="json"),
@@ -183,7 +189,7 @@ def ablate_plan(
     searched = sum(record.phase not in {"ablate", "confirm"} for record in records)
     edited = target is not None and _is_file(target.asked) and _chosen(study, records)[0] != target.tricks
     if target is None or target.asked != study.ablate.around or target.searched != searched or edited:
-        tricks, record = _chosen(study, [each for each in records if each.phase not in {"ablate", "confirm"}])
+        tricks, record = _chosen(study, [record for record in records if record.phase not in {"ablate", "confirm"}])
         if not tricks:
             store.put_fact(ABLATION, None)  # the study no longer asks for what was ablated before
             return lambda records: []
@@ -230,26 +236,30 @@ def _chosen(study: Study, records: Sequence[Record]) -> tuple[dict[str, dict[str
         return (best.tricks, best.id) if best is not None else ({}, "")
     if _is_file(around):
         return load_recipe(Path(around))[0].tricks, around
-    found = next((record for record in averaged(records) if record.id == around), None)
-    if found is None:
+    chosen = next((record for record in averaged(records) if record.id == around), None)
+    if chosen is None:
         raise InputError(
             f"no record has the id '{around}', around which the ablation is asked for",
             place="ablate.around",
             remedy="write knee, best, the id of a record that 'tricksearch report' shows, or a recipe's file",
         )
-    return found.tricks, found.id
+    return chosen.tricks, chosen.id
 
 
 def _ordered(
     study: Study, space: Space, registry: Registry, tricks: Tricks, records: Sequence[Record], store: Store
 ) -> list[str]:
     """The ladder's order, which no run of the ladder itself may decide: by the screen, else as the tricks act."""
-    order = [trick_name(type(each)) for each in study.recipe(tricks).build_tricks(registry)]
+    order = [trick_name(type(build_trick)) for build_trick in study.recipe(tricks).build_tricks(registry)]
     try:
         screened = Screen(study, space, store).verdicts(records)[0]
     except InputError:  # it was laid out for other tricks
         return order
     first = study.objectives[0]
     sign = 1 if MEASURES[first].maximize else -1
-    merit = {each.trick: sign * each.effect for each in screened if each.measure == first and each.effect is not None}
+    merit = {
+        verdict.trick: sign * verdict.effect
+        for verdict in screened
+        if verdict.measure == first and verdict.effect is not None
+    }
     return sorted(order, key=lambda name: -merit.get(name, 0.0))

@@ -39,7 +39,7 @@ class Batch:
             pass  # what lies behind an unfinished one was asked for before batches were wanted
         for trial in (trial for trial in batch if trial in trials):
             self._waiting.append([record for record in records if record.trial == trial])
-        return [each for each in records if each.trial not in batch], self.untold
+        return [record for record in records if record.trial not in batch], self.untold
 
     @property
     def untold(self) -> list[Record]:
@@ -61,5 +61,5 @@ class Batch:
         self._waiting.append(records)
         if self._on and (self._running or len(self._waiting) < self._size):
             return []
-        ready, self._waiting = sorted(self._waiting, key=lambda each: each[0].trial), []
+        ready, self._waiting = sorted(self._waiting, key=lambda trial: trial[0].trial), []
         return ready

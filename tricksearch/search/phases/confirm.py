@@ -24,26 +24,26 @@ def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Calla
         store.put_fact(CONFIRMATION, fact)
 
     def plan(records: Sequence[Record]) -> list[Wanted]:
-        found = []
+        runs = []
         for tricks in fact["tricks"]:
             recipe = study.recipe(tricks)
-            found += [
+            runs += [
                 Wanted("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
                 for place in range(study.confirm.seeds)
             ]
-        return found
+        return runs
 
     return plan
 
 
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:
     """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe."""
-    found: list[Tricks] = [{}]
-    found += [record.tricks for record in spread(study.goals.front(records), study.goals.knee(records), study)]
+    recipes: list[Tricks] = [{}]
+    recipes += [record.tricks for record in spread(study.goals.front(records), study.goals.knee(records), study)]
     target = target_of(store)
     if target is not None:
-        found += [target.tricks, Ablation(study, target).smallest(records) or {}]
-    return [tricks for at, tricks in enumerate(found) if tricks not in found[:at]]
+        recipes += [target.tricks, Ablation(study, target).smallest(records) or {}]
+    return [tricks for at, tricks in enumerate(recipes) if tricks not in recipes[:at]]
 
 
 def spread(front: Sequence[Record], knee: Record | None, study: Study) -> list[Record]:

@@ -52,12 +52,12 @@ def findings_of(study: Study, store: Store) -> Findings:
             notes += _of_screen(screen, records, mains)
     target = target_of(store)
     minimal: Minimal | None = None
-    said: list[str] = []
+    sentences: list[str] = []
     if target is not None:
         ablation = Ablation(study, target)
         verdicts += ablation.verdicts(records)
         minimal = ablation.minimal(records)
-        said = _confounders(ablation, records, registry)
+        sentences = _confounders(ablation, records, registry)
         notes += _failures("ablate", records)
     elif "ablate" in study.phases and any(record.phase == "search" for record in records):
         notes.append(
@@ -74,7 +74,7 @@ def findings_of(study: Study, store: Store) -> Findings:
         gap=gap_of(members, records),
         minimal=minimal,
         shifts=shifts,
-        confounders=tuple(said),
+        confounders=tuple(sentences),
         notes=tuple(notes),
         simulated=study.trial == "simulated",
     )
@@ -90,37 +90,37 @@ def findings_or_why(study: Study, store: Store) -> Findings:
 
 def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdict]) -> list[str]:
     own = screen.own(records)
-    found = _failures("screen", own)
-    found += _uneven(screen, own)
+    notes = _failures("screen", own)
+    notes += _uneven(screen, own)
     if screen.earlier:
-        found.append(
+        notes.append(
             "The runs of a screen that was laid out otherwise (by other tricks or another 'screen') are not used."
         )
     if not mains:
-        found.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
-    accuracy = [each for each in mains if each.measure == "accuracy"]
-    if accuracy and all(each.says == UNDECIDED for each in accuracy):
-        most = max((each.more for each in accuracy if each.more), default=0)
+        notes.append("The screen has not come to the end of its first block: there is nothing to decide yet.")
+    accuracy = [main for main in mains if main.measure == "accuracy"]
+    if accuracy and all(verdict.says == UNDECIDED for verdict in accuracy):
+        most = max((verdict.more for verdict in accuracy if verdict.more), default=0)
         runs = len(screen.own(records, whole=True))
         needed = f": a screen of {runs + most:,} or more is needed (screen.runs; it begins anew)" * (0 < most < MOST)
-        found.append(f"No trick could be decided on accuracy with {runs} runs{needed}.")
-    return found
+        notes.append(f"No trick could be decided on accuracy with {runs} runs{needed}.")
+    return notes
 
 
 def _uneven(screen: Screen, runs: Sequence[Record]) -> list[str]:
     """Tricks with which more runs failed than without: their effects are those of the runs that survived."""
-    found = []
+    notes = []
     for name in (name for factor in screen.factors for name in factor):
         arms = [[record.finished for record in runs if (name in record.tricks) == on] for on in (True, False)]
         if not all(arms):
             continue
         failed = [arm.count(False) for arm in arms]
         if failed[0] * len(arms[1]) > 2 * failed[1] * len(arms[0]):
-            found.append(
+            notes.append(
                 f"{failed[0]} of {len(arms[0])} runs with {name} failed, {failed[1]} of {len(arms[1])} without: its "
                 "effect is that of the runs that finished."
             )
-    return found
+    return notes
 
 
 def _failures(phase: str, records: Sequence[Record]) -> list[str]:
@@ -136,7 +136,7 @@ def _failures(phase: str, records: Sequence[Record]) -> list[str]:
 def _confounders(ablation: Ablation, records: Sequence[Record], registry: Registry) -> list[str]:
     """What else changed when a trick was put on or taken out."""
     target: Target = ablation.target
-    found: dict[str, None] = {}
+    sentences: dict[str, None] = {}
     for name in target.tricks:
         for with_it, without in (
             (ablation.alone[name], {}),
@@ -145,6 +145,6 @@ def _confounders(ablation: Ablation, records: Sequence[Record], registry: Regist
             arms = [ablation.runs(tricks, records) for tricks in (with_it, without)]
             if all(arms):
                 on, off = (typical([run.effective for run in arm]) for arm in arms)
-                found |= dict.fromkeys(confounders(on, off, hooks(registry[name]), name))
+                sentences |= dict.fromkeys(confounders(on, off, hooks(registry[name]), name))
                 break  # one of the two says it
-    return list(found)
+    return list(sentences)

@@ -69,7 +69,7 @@ def contrasted(name: str, arms: Sequence[tuple[float, Sequence[Record]]], measur
         [
             (
                 weight,
-                on_scale([value for each in arm if (value := value_of(each, measure)) is not None], relative(measure)),
+                on_scale([value for run in arm if (value := value_of(run, measure)) is not None], relative(measure)),
             )
             for weight, arm in arms
         ],

@@ -31,7 +31,7 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
     confirmed = store.fact(CONFIRMATION) if fresh else None
     keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
     keys += [key for key in (study.base_recipe().key, *front) if key not in keys and not fresh]
-    found = []
+    members = []
     for key in keys:
         runs = seen.get(key) or competing.get(key) or fresh.get(key) or []
         if not runs:
@@ -40,7 +40,7 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
         tested = [record.test_accuracy for record in own if record.test_accuracy is not None]
         plain = not runs[0].tricks
         lesser = minimal is not None and set(runs[0].tricks) == smallest and set(minimal.tricks) != set()
-        found.append(
+        members.append(
             Member(
                 record=runs[0].id,
                 role="baseline" if plain else "front" if key in front else "minimal" if lesser else "ablated",
@@ -51,16 +51,16 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
                 test=mean_of_runs(tested) if tested else None,
             )
         )
-    return tuple(found)
+    return tuple(members)
 
 
 def _means(study: Study, runs: Sequence[Record]) -> dict[str, Mean]:
-    found = {}
+    means = {}
     for measure in study.objectives:
         values = [value for run in runs if (value := value_of(run, measure)) is not None]
         if values:
-            found[measure] = mean_of_runs(values)
-    return found
+            means[measure] = mean_of_runs(values)
+    return means
 
 
 def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, float]:
@@ -76,21 +76,23 @@ def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, floa
 def gap_of(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
     """How much the choice flattered the front's members that were confirmed; None where none was."""
     confirmed = [
-        each for each in members if each.role == "front" and "accuracy" in each.fresh.keys() & each.seen.keys()
+        member
+        for member in members
+        if member.role == "front" and "accuracy" in member.fresh.keys() & member.seen.keys()
     ]
     trainings: dict[str, list[Member]] = {}  # what was made of one training was lucky together
-    for each in confirmed:
-        trainings.setdefault(each.record.partition(".")[0], []).append(each)
+    for member in confirmed:
+        trainings.setdefault(member.record.partition(".")[0], []).append(member)
     seen, fresh = (
-        [fmean(getattr(each, when)["accuracy"].value for each in group) for group in trainings.values()]
+        [fmean(getattr(member, when)["accuracy"].value for member in group) for group in trainings.values()]
         for when in ("seen", "fresh")
     )
     # Runs of one recipe find the same images of a split easy.
     apart = [
-        fmean(found)
-        for runs in by_recipe(each for each in records if each.phase == "confirm" and each.tricks).values()
+        fmean(differences)
+        for runs in by_recipe(record for record in records if record.phase == "confirm" and record.tricks).values()
         if (
-            found := [
+            differences := [
                 run.accuracy - run.test_accuracy
                 for run in runs
                 if run.accuracy is not None and run.test_accuracy is not None

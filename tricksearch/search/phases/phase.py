@@ -161,11 +161,11 @@ class Designed:
 
     def _refill(self) -> None:
         known = {mark_of(record) for record in self._records}
-        found: dict[tuple[str, str, int], Wanted] = {}
+        missing: dict[tuple[str, str, int], Wanted] = {}
         for wanted in self._plan(self._records):
             if wanted.mark not in known:
-                found.setdefault(wanted.mark, wanted)
-        self._queue.extend(found.values())
+                missing.setdefault(wanted.mark, wanted)
+        self._queue.extend(missing.values())
 
 
 def mark_of(record: Record) -> tuple[str, str, int]:

@@ -50,7 +50,7 @@ class Proposer:
             study.goals.maximize,
             seed=study.search.seed,
             startup=study.search.startup,
-            told=len(records),
+            known=len(records),
         )
         for number, others in enumerate(earlier, start=1):
             means = averaged(others)
@@ -105,7 +105,7 @@ class Proposer:
 
         A trial without values is told as failed, never as a number.
         """
-        self._untold = [each for each in self._untold if each.recipe != record.recipe]
+        self._untold = [other for other in self._untold if other.recipe != record.recipe]
         self._baseline = baseline_of([record]) or self._baseline
         self._remember(record, self._baseline)
 
@@ -142,7 +142,7 @@ class Proposer:
         """Whether another study's values are on this one's scale."""
         if _settings(Recipe.model_validate(record.recipe)) != self._same:
             return False
-        measures = {*self._study.objectives, *(each.measure for each in self._constraints)}
+        measures = {*self._study.objectives, *(constraint.measure for constraint in self._constraints)}
         return not any(MEASURES[name].of_machine for name in measures) or record.hardware == hardware()
 
     def _values(self, record: Record) -> tuple[float, ...] | None:

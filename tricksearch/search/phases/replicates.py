@@ -45,7 +45,7 @@ def next_replicate(study: Study, groups: Runs, running: Mapping[str, set[int]]) 
         key = _in_doubt(study, groups, leads, running)
     else:
         wanted = study.search.seeds
-        key = next((each for each in leads.values() if len(_seeds(each, groups, running)) < wanted), None)
+        key = next((lead for lead in leads.values() if len(_seeds(lead, groups, running)) < wanted), None)
     return None if key is None else _again(study, key, groups, running)
 
 
@@ -54,7 +54,7 @@ def _again(study: Study, key: str, groups: Runs, running: Mapping[str, set[int]]
     lead, had = groups[key][0], _seeds(key, groups, running)
     seed = next(each for each in range(study.search.seed, study.search.seed + len(had) + 1) if each not in had)
     family = [runs[0] for runs in groups.values() if runs[0].trial == lead.trial and runs[0].variant > 0]
-    return Replicate(lead, tuple(each.tricks for each in family if each.finished), seed)
+    return Replicate(lead, tuple(record.tricks for record in family if record.finished), seed)
 
 
 def _seeds(key: str, groups: Runs, running: Mapping[str, set[int]]) -> set[int]:

@@ -138,7 +138,9 @@ class Screen:
             if self._study.screen.sequential and number + 1 < len(self.design.sizes):
                 verdicts = self._decided(self.found(done, records), "screen", self._looks(number + 1))
                 undecided = {
-                    each.trick for each in verdicts if each.says == UNDECIDED and each.measure in self._study.objectives
+                    verdict.trick
+                    for verdict in verdicts
+                    if verdict.says == UNDECIDED and verdict.measure in self._study.objectives
                 }
                 if not undecided and number + 1 >= len(self._laid()):
                     return
@@ -173,7 +175,7 @@ class Screen:
     def _decided(
         self, runs: Sequence[tuple[tuple[str, ...], Record]], comparison: str, looks: Looks | None
     ) -> list[Verdict]:
-        found: list[Verdict] = []
+        verdicts: list[Verdict] = []
         for measure in measures_of(self._study):
             known = [(tricks, value) for tricks, record in runs if (value := value_of(record, measure)) is not None]
             values = on_scale([value for _, value in known], relative(measure))
@@ -184,8 +186,8 @@ class Screen:
                 # Where the graph decides, tricks act on each other more than one run differs from the next.
                 shaping = self._space.shaping if MEASURES[measure].foreseen else ()
                 estimates = main_effects(tricks_on, values, self.factors, shaping)
-            found += verdicts_on(self._study, measure, estimates, comparison, looks)
-        return found
+            verdicts += verdicts_on(self._study, measure, estimates, comparison, looks)
+        return verdicts
 
 
 def screen_plan(study: Study, space: Space, store: Store) -> Callable[[Sequence[Record]], list[Wanted]]:

@@ -93,8 +93,8 @@ class Searching:
         if self._study.search.hours is not None:
             self._ledger.seconds += self._passed()
             self._store.put_fact(SECONDS, self._ledger.seconds)
-        for each in self._batch.finished(records):
-            self._tell(each)
+        for record in self._batch.finished(records):
+            self._tell(record)
 
     def release(self, variants: Sequence[dict[str, dict[str, Any]]], seed: int) -> None:
         """Let variants that were not tried be proposed; those of another seed were tried before."""
@@ -126,9 +126,9 @@ class Searching:
         """The seeds of the trainings that are asked for and not learnt from yet, by the recipe's key."""
         if self._study.search.seeds == 1:
             return {}
-        found: dict[str, set[int]] = {}
+        seeds: dict[str, set[int]] = {}
         for proposal in self._asked.values():
-            found.setdefault(proposal.recipe.key, set()).add(proposal.seed)
+            seeds.setdefault(proposal.recipe.key, set()).add(proposal.seed)
         for record in self._batch.untold:
-            found.setdefault(record.recipe_key, set()).add(record.seed)
-        return found
+            seeds.setdefault(record.recipe_key, set()).add(record.seed)
+        return seeds

@@ -13,11 +13,11 @@ Change = Literal["same", "sign changes", "order changes", "effect fades", "effec
 
 def shifts_of(short: Sequence[Verdict], full: Sequence[Verdict]) -> tuple[Shift, ...]:
     """Each trick's effect on accuracy at both budgets."""
-    at_full = {each.trick: each for each in full if each.measure == "accuracy"}
+    at_full = {verdict.trick: verdict for verdict in full if verdict.measure == "accuracy"}
     both = {
-        each.trick: (each, at_full[each.trick])
-        for each in short
-        if each.measure == "accuracy" and each.trick in at_full
+        verdict.trick: (verdict, at_full[verdict.trick])
+        for verdict in short
+        if verdict.measure == "accuracy" and verdict.trick in at_full
     }
     return tuple(
         Shift(

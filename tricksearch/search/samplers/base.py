@@ -54,7 +54,7 @@ class OwnSampler:
 
     def __init__(self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int) -> None:
         self.layout, self.maximize, self.seed = layout, tuple(maximize), seed
-        self.told: list[Outcome] = []
+        self.outcomes: list[Outcome] = []
         self._place: dict[Hashable, int] = {}  # of this study's outcomes among them
         self.pending: dict[Hashable, Rows] = {}
         self._start = balanced(layout.roots(), startup, seed)
@@ -78,37 +78,37 @@ class OwnSampler:
 
     def take(self, setting: Setting, told_as: Setting | None = None) -> None:
         """Keep it in mind until it is told."""
-        told = setting if told_as is None else told_as
-        self.pending[self.layout.key(told)] = self.layout.row(told)
+        setting_told = setting if told_as is None else told_as
+        self.pending[self.layout.key(setting_told)] = self.layout.row(setting_told)
 
     def tell(self, outcome: Outcome) -> None:
         """Remember it, in place of what was told of this setting before."""
         key = self.layout.key(outcome.setting)
         row = self.pending.pop(key, None)
         outcome = replace(outcome, row=self.layout.row(outcome.setting) if row is None else row)
-        if outcome.study == 0 and self._place.setdefault(key, len(self.told)) < len(self.told):
-            self.told[self._place[key]] = outcome
+        if outcome.study == 0 and self._place.setdefault(key, len(self.outcomes)) < len(self.outcomes):
+            self.outcomes[self._place[key]] = outcome
         else:
-            self.told.append(outcome)
+            self.outcomes.append(outcome)
 
     def costs(self, outcomes: Sequence[Outcome]) -> Rows:
         """The objectives of outcomes that have values, (n, k), less being better."""
-        values = np.array([each.values for each in outcomes], dtype=float).reshape(-1, len(self.maximize))
+        values = np.array([outcome.values for outcome in outcomes], dtype=float).reshape(-1, len(self.maximize))
         return np.where(self.maximize, -values, values)
 
     def best(self) -> list[Outcome]:
         """The front of this study; where nothing keeps the constraints, what breaks them least."""
-        own = [each for each in self.told if each.study == 0 and each.values is not None]
-        kept = [each for each in own if each.feasible]
+        own = [candidate for candidate in self.outcomes if candidate.study == 0 and candidate.values is not None]
+        kept = [outcome for outcome in own if outcome.feasible]
         if not kept and own:
-            worst = [max((margin for margin in each.margins if margin is not None), default=0.0) for each in own]
+            worst = [max((margin for margin in outcome.margins if margin is not None), default=0.0) for outcome in own]
             kept = [own[at] for at in np.argsort(worst, kind="stable")[:5]]
         members = front(self.costs(kept).tolist(), [False] * len(self.maximize))
         return [kept[at] for at in members]
 
     def rows(self, outcomes: Sequence[Outcome]) -> Rows:
         """The settings of outcomes that were told, (n, d)."""
-        return np.array([each.row for each in outcomes]).reshape(len(outcomes), len(self.layout))
+        return np.array([outcome.row for outcome in outcomes]).reshape(len(outcomes), len(self.layout))
 
     def _settings(self, rows: Rows) -> Iterator[Setting]:
         return (self.layout.setting(row) for row in rows)

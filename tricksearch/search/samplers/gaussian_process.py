@@ -52,11 +52,11 @@ class GaussianProcess:
             solved = inverse @ centred
             variance = max(float(centred @ solved) / n, 1e-9)
             off = np.append((point[:-1] - WEIGHT) / WEIGHT_SPREAD, (point[-1] - NOISE) / NOISE_SPREAD)
-            found = 0.5 * n * np.log(variance) + np.log(np.diag(lower)).sum() + 0.5 * float(off @ off)
+            loss = 0.5 * n * np.log(variance) + np.log(np.diag(lower)).sum() + 0.5 * float(off @ off)
             pull = inverse - np.outer(solved, solved) / variance
             slope = np.append(-0.5 * weights * (flat @ (pull * correlation).ravel()), 0.5 * noise * np.trace(pull))
             slope += off / np.append(np.full(len(weights), WEIGHT_SPREAD), NOISE_SPREAD)
-            return float(found), slope
+            return float(loss), slope
 
         start = np.append(self._weights, self._noise)
         bounds = [(-7.0, 3.0)] * len(self._weights) + [(-10.0, 1.0)]

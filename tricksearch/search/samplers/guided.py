@@ -55,14 +55,14 @@ class GuidedSearch(LocalSearch):
 
     def _known(self, members: Sequence[Outcome]) -> list[Outcome]:
         """The outcomes that the model is built on."""
-        if len(self.told) <= KNOWN:
-            return self.told
-        chosen = {id(each) for each in (*members[: KNOWN // 2], *self.told[: KNOWN // 6])}
-        for each in reversed(self.told):
+        if len(self.outcomes) <= KNOWN:
+            return self.outcomes
+        chosen = {id(member) for member in (*members[: KNOWN // 2], *self.outcomes[: KNOWN // 6])}
+        for outcome in reversed(self.outcomes):
             if len(chosen) == KNOWN:
                 break
-            chosen.add(id(each))
-        return [each for each in self.told if id(each) in chosen]
+            chosen.add(id(outcome))
+        return [outcome for outcome in self.outcomes if id(outcome) in chosen]
 
     def _candidates(self, members: Sequence[Outcome], random: np.random.Generator) -> Rows:
         """Rows (m, d), none of them twice and none that was told or is being tried."""
@@ -81,7 +81,7 @@ class GuidedSearch(LocalSearch):
                 self.layout.random(ANYWHERE, random),
             ]
         )
-        seen = set(_marks(self._with_pending(self.rows(self.told))))
+        seen = set(_marks(self._with_pending(self.rows(self.outcomes))))
         fresh = {mark: at for at, mark in reversed(list(enumerate(_marks(rows)))) if mark not in seen}
         return rows[sorted(fresh.values())] if fresh else rows[:1]
 
@@ -100,8 +100,8 @@ class GuidedSearch(LocalSearch):
             mean, spread, _ = self._predicted(name, targets, points, asked)
             chance *= norm.cdf(-mean / spread)
         scores = self._scores(known)
-        inside = {id(each) for each in members if each.feasible}
-        front = [at for at, each in enumerate(known) if id(each) in inside]
+        inside = {id(member) for member in members if member.feasible}
+        front = [at for at, outcome in enumerate(known) if id(outcome) in inside]
         means, spreads, believed = [], [], []
         for objective, targets in enumerate(scores.T):
             mean, spread, guess = self._predicted(f"value {objective}", targets, points, asked)
@@ -120,12 +120,12 @@ class GuidedSearch(LocalSearch):
 
         By what was told first, so many of it, from the same start: a search that was interrupted does the same.
         """
-        told = FIRST_FIT
-        while (then := max(told + 1, round(FIT_AGAIN * told))) <= len(self.told):
-            told = then
-        if told == self._fitted or told > len(self.told):
+        fitted_on = FIRST_FIT
+        while (then := max(fitted_on + 1, round(FIT_AGAIN * fitted_on))) <= len(self.outcomes):
+            fitted_on = then
+        if fitted_on == self._fitted or fitted_on > len(self.outcomes):
             return
-        self._fitted, first = told, self.told[:told]
+        self._fitted, first = fitted_on, self.outcomes[:fitted_on]
         points = self.layout.coded(self.rows(first))
         measures = {f"value {at}": targets for at, targets in enumerate(self._scores(first).T)}
         for name, targets in (measures | self._limits(first)).items():
@@ -136,27 +136,31 @@ class GuidedSearch(LocalSearch):
 
     def _scores(self, outcomes: Sequence[Outcome]) -> Rows:
         """The normal scores of the costs, (n, k), each study's among themselves; NaN for what has no values."""
-        found = np.full((len(outcomes), len(self.maximize)), np.nan)
-        measured = np.array([at for at, each in enumerate(outcomes) if each.values is not None], dtype=int)
+        scores = np.full((len(outcomes), len(self.maximize)), np.nan)
+        measured = np.array([at for at, outcome in enumerate(outcomes) if outcome.values is not None], dtype=int)
         costs = self.costs([outcomes[at] for at in measured])
         studies = np.array([0 if outcomes[at].comparable else outcomes[at].study for at in measured])
         for study in set(studies.tolist()):
             chosen = studies == study
-            found[measured[chosen]] = norm.ppf((rankdata(costs[chosen], axis=0) - 0.5) / int(chosen.sum()))
-        return found
+            scores[measured[chosen]] = norm.ppf((rankdata(costs[chosen], axis=0) - 0.5) / int(chosen.sum()))
+        return scores
 
     def _limits(self, known: Sequence[Outcome]) -> dict[str, Rows]:
         """For each constraint, and for giving no values, what is to stay below 0: (n,), NaN where it is not known."""
-        found: dict[str, Rows] = {}
-        for at in range(max(len(each.margins) for each in known)):
-            margins = np.array([each.margins[at] if at < len(each.margins) else None for each in known], dtype=float)
+        limits: dict[str, Rows] = {}
+        for at in range(max(len(outcome.margins) for outcome in known)):
+            margins = np.array(
+                [outcome.margins[at] if at < len(outcome.margins) else None for outcome in known], dtype=float
+            )
             scale = np.nanmedian(np.abs(margins)) if np.isfinite(margins).any() else 0.0
             if scale > 0 and (margins > 0).any():
-                found[f"limit {at}"] = np.clip(margins / scale, -3, 3)
-        failed = [each.values is None and all(not margin or margin <= 0 for margin in each.margins) for each in known]
+                limits[f"limit {at}"] = np.clip(margins / scale, -3, 3)
+        failed = [
+            outcome.values is None and all(not margin or margin <= 0 for margin in outcome.margins) for outcome in known
+        ]
         if any(failed):
-            found["failure"] = np.where(failed, 1.0, -1.0)
-        return found
+            limits["failure"] = np.where(failed, 1.0, -1.0)
+        return limits
 
     def _predicted(self, name: str, targets: Rows, points: Rows, asked: Rows) -> tuple[Rows, Rows, Rows]:
         """Mean and deviation at the points that are asked for, (m,) each, and what is believed of the pending ones.

@@ -24,7 +24,7 @@ class OptunaSampler:
         self, layout: Layout, maximize: Sequence[bool], seed: int, startup: int, sampler: optuna.samplers.BaseSampler
     ) -> None:
         self._layout, self._seed = layout, seed
-        self._directions = [StudyDirection.MAXIMIZE if each else StudyDirection.MINIMIZE for each in maximize]
+        self._directions = [StudyDirection.MAXIMIZE if up else StudyDirection.MINIMIZE for up in maximize]
         self._study = optuna.create_study(directions=self._directions, sampler=sampler)
         self._told: dict[Hashable, int] = {}  # the number of the trial that holds a setting's outcome
         self._start = balanced(layout.roots(), startup, seed)
@@ -91,8 +91,8 @@ class OptunaSampler:
             self._study = optuna.create_study(directions=self._directions, sampler=self._study.sampler)
             self._study.add_trials(trials)
             self._asked = {
-                each: optuna.trial.Trial(self._study, self._study.trials[trial.number]._trial_id)
-                for each, trial in self._asked.items()
+                asked: optuna.trial.Trial(self._study, self._study.trials[trial.number]._trial_id)
+                for asked, trial in self._asked.items()
             }
             return
         self._study.add_trial(added)
@@ -101,7 +101,7 @@ class OptunaSampler:
 
     def _drawn(self) -> tuple[optuna.trial.Trial, Setting]:
         trial = self._study.ask()
-        return trial, self._layout.walk(lambda each: _suggested(trial, each))
+        return trial, self._layout.walk(lambda parameter: _suggested(trial, parameter))
 
 
 def _suggested(trial: optuna.trial.Trial, parameter: Parameter) -> Any:

@@ -16,19 +16,19 @@ from tricksearch.search.space.layout import Layout
 
 
 def make_sampler(
-    name: str, layout: Layout, maximize: Sequence[bool], *, seed: int = 0, startup: int = 12, told: int = 0
+    name: str, layout: Layout, maximize: Sequence[bool], *, seed: int = 0, startup: int = 12, known: int = 0
 ) -> Sampler:
-    """The sampler of this name; `told` is the number of records that it will be told of an interrupted search.
+    """The sampler of this name; `known` is the number of records of an interrupted search that it will be told.
 
     `maximize[j]` says whether more of objective j is better. Raises KeyError for an unknown name.
     """
-    return SAMPLERS[name](layout, maximize, seed, startup, told)
+    return SAMPLERS[name](layout, maximize, seed, startup, known)
 
 
 def _optuna(make: Callable[[int, int], optuna.samplers.BaseSampler]) -> Callable[..., Sampler]:
-    def made(layout: Layout, maximize: Sequence[bool], seed: int, startup: int, told: int) -> Sampler:
+    def made(layout: Layout, maximize: Sequence[bool], seed: int, startup: int, known: int) -> Sampler:
         # A resumed search must not draw again what the interrupted one drew, so its stream depends on where it starts.
-        stream = int.from_bytes(hashlib.sha256(f"{seed}:{told}".encode()).digest()[:4], "big")
+        stream = int.from_bytes(hashlib.sha256(f"{seed}:{known}".encode()).digest()[:4], "big")
         with warnings.catch_warnings():
             # TPE's `group`, which models together what is drawn together, is marked as experimental, as are others.
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
@@ -38,7 +38,7 @@ def _optuna(make: Callable[[int, int], optuna.samplers.BaseSampler]) -> Callable
 
 
 SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
-    "auto": lambda layout, maximize, seed, startup, told: GuidedSearch(layout, maximize, seed, startup),
+    "auto": lambda layout, maximize, seed, startup, known: GuidedSearch(layout, maximize, seed, startup),
     "tpe": _optuna(
         lambda seed, startup: optuna.samplers.TPESampler(
             multivariate=True, group=True, constant_liar=True, n_startup_trials=startup, seed=seed
@@ -51,8 +51,8 @@ SAMPLERS: Mapping[str, Callable[..., Sampler]] = {
             n_startup_trials=startup, seed=seed, warn_independent_sampling=False
         )
     ),
-    "random": lambda layout, maximize, seed, startup, told: RandomSearch(layout, maximize, seed, startup),
-    "qmc": lambda layout, maximize, seed, startup, told: QuasiRandom(layout, maximize, seed, 0),
-    "grid": lambda layout, maximize, seed, startup, told: GridSearch(layout, maximize, seed, 0),
-    "local": lambda layout, maximize, seed, startup, told: LocalSearch(layout, maximize, seed, startup),
+    "random": lambda layout, maximize, seed, startup, known: RandomSearch(layout, maximize, seed, startup),
+    "qmc": lambda layout, maximize, seed, startup, known: QuasiRandom(layout, maximize, seed, 0),
+    "grid": lambda layout, maximize, seed, startup, known: GridSearch(layout, maximize, seed, 0),
+    "local": lambda layout, maximize, seed, startup, known: LocalSearch(layout, maximize, seed, startup),
 }

@@ -45,7 +45,7 @@ class QuasiRandom(OwnSampler):
         if number:
             sequence.fast_forward(number)
         point = iter(sequence.random(1)[0])
-        yield self.layout.walk(lambda each: each.at(float(next(point))))
+        yield self.layout.walk(lambda parameter: parameter.at(float(next(point))))
 
 
 class GridSearch(OwnSampler):

@@ -43,7 +43,7 @@ class Parameter:
         """Whether two values can be near to each other: numbers, also those that are given as ascending options."""
         if self.options is None:
             return True
-        numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in self.options)
+        numbers = all(isinstance(option, int | float) and not isinstance(option, bool) for option in self.options)
         return numbers and list(self.options) == sorted(self.options) and len(self.options) > 2
 
     @cached_property
@@ -56,7 +56,7 @@ class Parameter:
     def number(self, value: Any) -> float:
         """The value as a row holds it."""
         if self.options is not None:
-            return float(next(at for at, each in enumerate(self.options) if _same(each, value)))
+            return float(next(at for at, option in enumerate(self.options) if _same(option, value)))
         low, high = self._ends()
         return (self._scaled(float(value)) - low) / (high - low) if high > low else 0.0
 
@@ -81,7 +81,7 @@ class Parameter:
         """The numbers (n,) of a range, each as that of the value that it stands for."""
         if self.count is None:
             return numbers
-        return np.array([self.number(self.value(float(each))) for each in numbers])
+        return np.array([self.number(self.value(float(number))) for number in numbers])
 
     def grid(self) -> list[Any]:
         """Every value; of a continuum, and of many whole numbers, GRID_LEVELS that are spread evenly."""
@@ -110,50 +110,59 @@ class Layout:
 
     @cached_property
     def _place(self) -> dict[str, int]:
-        return {each.name: at for at, each in enumerate(self.parameters)}
+        return {parameter.name: at for at, parameter in enumerate(self.parameters)}
 
     @cached_property
     def _conditions(self) -> list[list[tuple[int, float]]]:
         """For each parameter the columns that it waits for, and the numbers that must stand there."""
         return [
-            [(self._place[name], self.parameters[self._place[name]].number(value)) for name, value in each.when]
-            for each in self.parameters
+            [(self._place[name], self.parameters[self._place[name]].number(value)) for name, value in parameter.when]
+            for parameter in self.parameters
         ]
 
     def roots(self) -> dict[str, list[Any]]:
         """The categoricals that are always active, with their options."""
-        return {each.name: list(each.options) for each in self.parameters if not each.when and each.options}
+        return {
+            parameter.name: list(parameter.options)
+            for parameter in self.parameters
+            if not parameter.when and parameter.options
+        }
 
     def walk(self, choose: Callable[[Parameter], Any]) -> Setting:
         """A setting whose values are chosen one after the other, the active parameters alone."""
-        found: Setting = {}
-        for each in self.parameters:
-            if _active(each, found):
-                found[each.name] = choose(each)
-        return found
+        setting: Setting = {}
+        for parameter in self.parameters:
+            if _active(parameter, setting):
+                setting[parameter.name] = choose(parameter)
+        return setting
 
     def domains(self, setting: Mapping[str, Any]) -> dict[str, BaseDistribution]:
         """Each parameter of a setting with its domain, as Optuna takes it."""
-        return {each.name: each.domain for each in self.parameters if each.name in setting}
+        return {parameter.name: parameter.domain for parameter in self.parameters if parameter.name in setting}
 
     def row(self, setting: Mapping[str, Any]) -> Rows:
         """A setting as numbers."""
-        known = ((each, setting.get(each.name, _NONE)) for each in self.parameters)
-        return np.array([np.nan if value is _NONE else each.number(value) for each, value in known])
+        values = [setting.get(parameter.name, _NONE) for parameter in self.parameters]
+        return np.array(
+            [
+                np.nan if value is _NONE else parameter.number(value)
+                for parameter, value in zip(self.parameters, values, strict=True)
+            ]
+        )
 
     def setting(self, row: Rows) -> Setting:
         """The setting that the numbers stand for."""
-        return self.walk(lambda each: each.value(float(row[self._place[each.name]])))
+        return self.walk(lambda parameter: parameter.value(float(row[self._place[parameter.name]])))
 
     def settled(self, rows: Rows, random: np.random.Generator) -> Rows:
         """The rows (n, d) with a NaN wherever a parameter is not active, and a random number where it newly is."""
         rows = rows.copy()
-        for at, each in enumerate(self.parameters):
+        for at, parameter in enumerate(self.parameters):
             active = np.ones(len(rows), dtype=bool)
             for column, number in self._conditions[at]:
                 active &= rows[:, column] == number
             fresh = active & np.isnan(rows[:, at])
-            rows[fresh, at] = self._drawn(each, int(fresh.sum()), random)
+            rows[fresh, at] = self._drawn(parameter, int(fresh.sum()), random)
             rows[~active, at] = np.nan
         return rows
 
@@ -171,28 +180,28 @@ class Layout:
             return rows
         order = np.where(np.isnan(rows), -1.0, random.random(rows.shape)).argsort(axis=1)[:, ::-1]
         for nth in range(min(changes, len(self))):
-            for at, each in enumerate(self.parameters):
+            for at, parameter in enumerate(self.parameters):
                 chosen = (order[:, nth] == at) & ~np.isnan(rows[:, at])
                 if chosen.any():
-                    rows[chosen, at] = self._moved(each, rows[chosen, at], random)
+                    rows[chosen, at] = self._moved(parameter, rows[chosen, at], random)
         return self.settled(rows, random)
 
     @cached_property
     def nominal(self) -> NDArray[np.bool_]:
         """Which parameters have options in no order, (d,): two values of them are equal or not."""
-        return np.array([not each.ordered for each in self.parameters], dtype=bool)
+        return np.array([not parameter.ordered for parameter in self.parameters], dtype=bool)
 
     def coded(self, rows: Rows) -> Rows:
         """The rows (n, d) as a model reads them: ordered parameters in [0, 1], the index of an option otherwise.
 
         Where a parameter is not active it stands in the middle of its range, or is an option of its own.
         """
-        found = np.empty_like(rows)
-        for at, each in enumerate(self.parameters):
-            last = len(each.options) - 1 if each.options is not None else 1
-            idle = last / 2 if each.ordered else -1.0
-            found[:, at] = np.nan_to_num(rows[:, at], nan=idle) / (last if each.ordered else 1)
-        return found
+        codes = np.empty_like(rows)
+        for at, parameter in enumerate(self.parameters):
+            last = len(parameter.options) - 1 if parameter.options is not None else 1
+            idle = last / 2 if parameter.ordered else -1.0
+            codes[:, at] = np.nan_to_num(rows[:, at], nan=idle) / (last if parameter.ordered else 1)
+        return codes
 
     def key(self, setting: Mapping[str, Any]) -> Hashable:
         """What two settings have in common that are the same: 16 bytes, since a sampler keeps one for each trial."""
@@ -202,22 +211,24 @@ class Layout:
         """The number of settings on the grid of all parameters' grid values, and the n-th of them."""
         trees: dict[str, list[Setting]] = {}
         root_of: dict[str, str] = {}
-        for each in self.parameters:
-            root = root_of[each.name] = root_of[each.when[0][0]] if each.when else each.name
+        for parameter in self.parameters:
+            root = root_of[parameter.name] = root_of[parameter.when[0][0]] if parameter.when else parameter.name
             trees[root] = [
-                {**way, each.name: value} if active else way
+                {**way, parameter.name: value} if active else way
                 for way in trees.get(root, [{}])
-                for active in [_active(each, way)]
-                for value in (each.grid() if active else [None])
+                for active in [_active(parameter, way)]
+                for value in (parameter.grid() if active else [None])
             ]
         total = math.prod(len(tree) for tree in trees.values())
 
         def nth(index: int) -> Setting:
-            found: Setting = {}
+            setting: Setting = {}
             for tree in trees.values():
                 index, at = divmod(index, len(tree))
-                found |= tree[at]
-            return {each.name: found[each.name] for each in self.parameters if each.name in found}
+                setting |= tree[at]
+            return {
+                parameter.name: setting[parameter.name] for parameter in self.parameters if parameter.name in setting
+            }
 
         return total, nth
 
@@ -225,7 +236,11 @@ class Layout:
     def _drawn(parameter: Parameter, n: int, random: np.random.Generator) -> Rows:
         """Numbers (n,) drawn uniformly at random."""
         drawn = random.random(n)
-        return drawn if parameter.count is None else np.array([parameter.number(parameter.at(each)) for each in drawn])
+        return (
+            drawn
+            if parameter.count is None
+            else np.array([parameter.number(parameter.at(position)) for position in drawn])
+        )
 
     def _moved(self, parameter: Parameter, numbers: Rows, random: np.random.Generator) -> Rows:
         """Other numbers (n,): another option; of a range mostly one that is near."""

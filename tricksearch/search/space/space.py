@@ -80,55 +80,55 @@ class Space:
 
     def _values(self, name: str, setting: Setting) -> dict[str, Json]:
         values: dict[str, Json] = {}
-        for field, each in self._fields[name]:
-            values[field] = each.read(setting) if each.heeded(values) else self._idle(name, field, each)
+        for field, domain in self._fields[name]:
+            values[field] = domain.read(setting) if domain.heeded(values) else self._idle(name, field, domain)
         return values
 
-    def _idle(self, name: str, field: str, each: Field) -> Json:
+    def _idle(self, name: str, field: str, domain: Field) -> Json:
         """The value of a field that is not heeded, always one: recipes that differ in it alone would be one recipe."""
-        return each.recommended(self._defaults[name][field])
+        return domain.recommended(self._defaults[name][field])
 
     def parameters(self, tricks: Mapping[str, Mapping[str, Json]]) -> dict[str, Any] | None:
         """The parameters whose drawing gives these tricks, or None where they do not fit this space."""
-        found: dict[str, Any] = {}
+        parameters: dict[str, Any] = {}
         expected = set(self.forced)
         for switch in self._switches:
             on = {option: name for option, name in switch.tricks.items() if name in tricks}
             if len(on) > 1:
                 return None
-            found[switch.name] = next(iter(on), OFF)
+            parameters[switch.name] = next(iter(on), OFF)
             expected |= {name for name in on.values() if name is not None}
         if expected != set(tricks):
             return None
         for name, values in sorted(tricks.items()):
             if set(values) != {field for field, _ in self._fields[name]}:
                 return None
-            for field, each in self._fields[name]:
-                if not each.heeded(values):
+            for field, domain in self._fields[name]:
+                if not domain.heeded(values):
                     continue  # whatever it holds, as in the records of an earlier version
-                parameter = each.parameter(values[field])
+                parameter = domain.parameter(values[field])
                 if parameter is None:
                     return None
-                found |= parameter
-        return found
+                parameters |= parameter
+        return parameters
 
     def layout(self) -> Layout:
         """The parameters that a sampler sets: the switches, and behind them each trick's hyperparameters."""
-        found = [Parameter(switch.name, CategoricalDistribution(list(switch.tricks))) for switch in self._switches]
+        parameters = [Parameter(switch.name, CategoricalDistribution(list(switch.tricks))) for switch in self._switches]
         needs: dict[str, tuple[tuple[str, Option], ...]] = dict.fromkeys(self.forced, ())
         for switch in self._switches:
             needs |= {name: ((switch.name, option),) for option, name in switch.tricks.items() if name is not None}
         for name, fields in sorted(self._fields.items()):
             known = dict(fields)
-            for _, each in fields:
-                fixed = {other: known[other].value for other in each.when if known[other].domain is None}
-                if each.domain is None or not all(same(each.when[other], value) for other, value in fixed.items()):
+            for _, domain in fields:
+                fixed = {other: known[other].value for other in domain.when if known[other].domain is None}
+                if domain.domain is None or not all(same(domain.when[other], value) for other, value in fixed.items()):
                     continue
                 decided = tuple(
-                    (known[other].name, coded(value)) for other, value in each.when.items() if other not in fixed
+                    (known[other].name, coded(value)) for other, value in domain.when.items() if other not in fixed
                 )
-                found.append(Parameter(each.name, each.distribution(), needs[name] + decided))
-        return Layout(tuple(found))
+                parameters.append(Parameter(domain.name, domain.distribution(), needs[name] + decided))
+        return Layout(tuple(parameters))
 
     def variants(self, tricks: Mapping[str, Mapping[str, Json]], how: str) -> list[dict[str, dict[str, Json]]]:
         """What else can be made of the net that these tricks train, without training: other recipes of this space.
@@ -141,11 +141,11 @@ class Space:
         if how == "none" or self.parameters(tricks) is None:
             return []
         here = {name: dict(values) for name, values in tricks.items()}
-        found: list[dict[str, dict[str, Json]]] = [{name: here[name] for name in self.forced}]
+        variants: list[dict[str, dict[str, Json]]] = [{name: here[name] for name in self.forced}]
         for switch in self._switches:
             options = self._instead(switch, here, how)
-            found = [{**recipe, **option} for recipe in found for option in options]
-        ordered = [dict(sorted(recipe.items())) for recipe in found]
+            variants = [{**recipe, **option} for recipe in variants for option in options]
+        ordered = [dict(sorted(recipe.items())) for recipe in variants]
         return [recipe for recipe in ordered if recipe != here]
 
     def _instead(
@@ -170,15 +170,15 @@ class Space:
 
     def _choices(self, name: str, values: Mapping[str, Json]) -> list[dict[str, Json]]:
         """The values, and with each other combination of the choices among them."""
-        found = [dict(values)]
-        for field, each in self._fields[name]:
-            found = [{**one, field: option} for one in found for option in self._options(name, field, each, one)]
-        return found
+        choices = [dict(values)]
+        for field, domain in self._fields[name]:
+            choices = [{**one, field: option} for one in choices for option in self._options(name, field, domain, one)]
+        return choices
 
-    def _options(self, name: str, field: str, each: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
-        if not each.heeded(values):
-            return (self._idle(name, field, each),)
-        return each.domain.options if isinstance(each.domain, Choice) else (values[field],)
+    def _options(self, name: str, field: str, domain: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
+        if not domain.heeded(values):
+            return (self._idle(name, field, domain),)
+        return domain.domain.options if isinstance(domain.domain, Choice) else (values[field],)
 
     def factors(self) -> list[tuple[str, ...]]:
         """The tricks that are searched, those that claim one tag together: at most one of each is on."""
@@ -189,7 +189,7 @@ class Space:
         return {name: self._recommended(name) for name in sorted({*self.forced, *names})}
 
     def _recommended(self, name: str) -> dict[str, Json]:
-        return {field: each.recommended(self._defaults[name][field]) for field, each in self._fields[name]}
+        return {field: domain.recommended(self._defaults[name][field]) for field, domain in self._fields[name]}
 
     def switches(self) -> dict[str, list[str]]:
         """The top-level categoricals: "off" and "on", or "off" and the tricks of one claim."""
@@ -197,7 +197,7 @@ class Space:
 
     def size(self) -> int | None:
         """The number of distinct recipes, or None where a real number is searched."""
-        if any(each.size is None for fields in self._fields.values() for _, each in fields):
+        if any(domain.size is None for fields in self._fields.values() for _, domain in fields):
             return None
         of = {name: self._count(name) for name in self._fields}
         forced = math.prod(of[name] for name in self.forced)
@@ -207,18 +207,20 @@ class Space:
 
     def _count(self, name: str) -> int:
         """The number of distinct values of a trick whose fields are all finite."""
-        deciding = {other for _, each in self._fields[name] for other in each.when}
-        found: list[tuple[dict[str, Json], int]] = [({}, 1)]  # values of those that decide, and how many of the others
-        for field, each in self._fields[name]:
+        deciding = {other for _, domain in self._fields[name] for other in domain.when}
+        counts: list[tuple[dict[str, Json], int]] = [({}, 1)]  # values of those that decide, and how many of the others
+        for field, domain in self._fields[name]:
             if field in deciding:
-                found = [
+                counts = [
                     ({**values, field: option}, count)
-                    for values, count in found
-                    for option in self._options(name, field, each, {**values, field: each.value})
+                    for values, count in counts
+                    for option in self._options(name, field, domain, {**values, field: domain.value})
                 ]
             else:
-                found = [(values, count * ((each.size or 1) if each.heeded(values) else 1)) for values, count in found]
-        return sum(count for _, count in found)
+                counts = [
+                    (values, count * ((domain.size or 1) if domain.heeded(values) else 1)) for values, count in counts
+                ]
+        return sum(count for _, count in counts)
 
 
 def _switches(free: Sequence[str], registry: Registry) -> list[_Switch]:
@@ -232,7 +234,7 @@ def _switches(free: Sequence[str], registry: Registry) -> list[_Switch]:
         if len(rivals) == 1:
             switches.append(_Switch(name, {OFF: None, ON: name}))
         elif rivals[0] == name:
-            switches.append(_Switch(registry[name].claims, {OFF: None, **{each: each for each in rivals}}))
+            switches.append(_Switch(registry[name].claims, {OFF: None, **{rival: rival for rival in rivals}}))
     return switches
 
 
@@ -240,7 +242,7 @@ def _refuse_shared_names(space: Space, registry: Registry) -> None:
     """Raise InputError where a tag, a trick and a hyperparameter would be one parameter of the sampler."""
     seen: set[str] = set()
     names = [switch.name for switch in space._switches]
-    names += [each.name for fields in space._fields.values() for _, each in fields]
+    names += [domain.name for fields in space._fields.values() for _, domain in fields]
     for name in names:
         if name in seen:
             claiming = next(trick for trick in space._fields if registry[trick].claims == name)

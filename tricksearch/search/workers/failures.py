@@ -50,8 +50,14 @@ class _Failures(tune.Callback):
         trial.experiment_tag = ""
         self._resources = self._resources or trial.placement_group_factory
         trial.placement_group_factory = self._resources  # equal to its own, which Tune makes anew for each trial
-        told = trial.run_metadata
-        for kept in (trial.config, trial.evaluated_params, told.last_result, told.metric_analysis, told.metric_n_steps):
+        metadata = trial.run_metadata
+        for kept in (
+            trial.config,
+            trial.evaluated_params,
+            metadata.last_result,
+            metadata.metric_analysis,
+            metadata.metric_n_steps,
+        ):
             kept.clear()
 
 
@@ -64,13 +70,13 @@ def _memory_is_the_trials() -> None:
     if getattr(failed, "knows_memory", False):
         return
 
-    def told(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
+    def renamed(self: RayActorManager, tracked_actor_task: Any, exception: Exception) -> None:
         if isinstance(exception, OutOfMemoryError):
             exception = RayActorError(error_msg=f"OutOfMemoryError: {exception}")
         failed(self, tracked_actor_task, exception)
 
-    told.knows_memory = True  # type: ignore[attr-defined]
-    RayActorManager._actor_task_failed = told
+    renamed.knows_memory = True  # type: ignore[attr-defined]
+    RayActorManager._actor_task_failed = renamed
 
 
 def _reason(trial: Trial) -> str:

@@ -26,8 +26,8 @@ class RungScheduler(FIFOScheduler):
 
     def on_trial_result(self, tune_controller: Any, trial: Trial, result: dict[str, Any]) -> str:
         """STOP or CONTINUE. Tune does not ask for a result that is marked as done."""
-        told = result.get(PROGRESS)
-        if told is not None and self._stops(trial.trial_id, Progress.from_json(json.loads(told))):
+        progress = result.get(PROGRESS)
+        if progress is not None and self._stops(trial.trial_id, Progress.from_json(json.loads(progress))):
             return str(TrialScheduler.STOP)
         return str(TrialScheduler.CONTINUE)
 

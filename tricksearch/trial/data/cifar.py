@@ -59,10 +59,10 @@ def _read(settings: DataSettings, progress: Progress, layout: _Layout) -> Source
     progress(f"reading {folder}")
     meta = folder / layout.meta
     names = _field(meta, read_pickle(meta), layout.names_key)
-    if not isinstance(names, list) or not all(isinstance(each, str | bytes) for each in names):
+    if not isinstance(names, list) or not all(isinstance(name, str | bytes) for name in names):
         raise InputError(f"'{layout.names_key}' is not a list of names", place=str(meta), remedy="fetch it again")
-    classes = tuple(each.decode("ascii", "replace") if isinstance(each, bytes) else each for each in names)
-    train = _part([folder / each for each in layout.train], layout.labels_key, len(classes))
+    classes = tuple(name.decode("ascii", "replace") if isinstance(name, bytes) else name for name in names)
+    train = _part([folder / file_name for file_name in layout.train], layout.labels_key, len(classes))
     return Source(classes, "flip_crop", train, test=_part([folder / layout.test], layout.labels_key, len(classes)))
 
 
@@ -77,7 +77,7 @@ def _part(paths: list[Path], labels_key: str, classes: int) -> Part:
                 place=str(path),
                 remedy="fetch it again",
             )
-        if not isinstance(marks, list) or not all(type(each) is int and abs(each) < 1 << 31 for each in marks):
+        if not isinstance(marks, list) or not all(type(mark) is int and abs(mark) < 1 << 31 for mark in marks):
             raise InputError(f"'{labels_key}' is not a list of integers", place=str(path), remedy="fetch it again")
         one = part(rows.reshape(-1, 3, 32, 32), marks, str(path), classes)
         pixels.append(one.pixels)

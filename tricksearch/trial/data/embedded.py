@@ -22,8 +22,8 @@ def read_digits(settings: DataSettings, progress: Progress) -> Source:
 
 def _digits() -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """Grey levels (1797, 64) and labels (1797,)."""
-    found = importlib.util.find_spec("sklearn")
-    file = Path(found.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if found else None
+    spec = importlib.util.find_spec("sklearn")
+    file = Path(spec.origin or "").parent / "datasets" / "data" / "digits.csv.gz" if spec else None
     if file is not None and file.is_file():
         # Importing scikit-learn takes three seconds, in every worker, to read this one table.
         table = np.loadtxt(file, delimiter=",")

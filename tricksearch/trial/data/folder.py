@@ -37,18 +37,18 @@ def read(settings: DataSettings, progress: Progress) -> Source:
     if (root / "train").is_dir() and _sub_folders(root / "train"):
         folders["train"] = root / "train"
         for split, names in OFFICIAL:
-            found = [name for name in names if (root / name).is_dir()]
-            if len(found) > 1:
+            splits = [name for name in names if (root / name).is_dir()]
+            if len(splits) > 1:
                 raise InputError(
-                    f"the folders '{found[0]}' and '{found[1]}' both claim to be the {split} split",
+                    f"the folders '{splits[0]}' and '{splits[1]}' both claim to be the {split} split",
                     place=str(root),
                     remedy="keep one of them",
                 )
-            if found:
-                folders[split] = root / found[0]
-    classes = tuple(each.name for each in _sub_folders(folders["train"]))
+            if splits:
+                folders[split] = root / splits[0]
+    classes = tuple(sub_folder.name for sub_folder in _sub_folders(folders["train"]))
     files = {name: _files(folder, classes) for name, folder in folders.items()}
-    sizes, grey = _headers([path for found in files.values() for path, _ in found], progress)
+    sizes, grey = _headers([path for splits in files.values() for path, _ in splits], progress)
     if settings.size is None and len(sizes) > 1:
         (one, first), (two, second) = list(sizes.items())[:2]
         raise InputError(
@@ -61,18 +61,18 @@ def read(settings: DataSettings, progress: Progress) -> Source:
         return _pixels(image, grey, settings.size)
 
     parts = {
-        name: _decode(found, str(folders[name]), len(classes), pixels_of, progress) for name, found in files.items()
+        name: _decode(splits, str(folders[name]), len(classes), pixels_of, progress) for name, splits in files.items()
     }
     return Source(classes, "flip_crop", **parts)
 
 
 def _sub_folders(folder: Path) -> list[Path]:
-    return sorted(each for each in folder.iterdir() if each.is_dir() and not each.name.startswith("."))
+    return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
     """The images of a split, each with its label."""
-    found = []
+    files = []
     present = _sub_folders(folder)
     if not present:
         raise InputError(
@@ -88,7 +88,7 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
                 remedy="add one, or take this folder away",
             )
         images = sorted(
-            each for each in sub_folder.iterdir() if each.suffix.lower() in SUFFIXES and not each.name.startswith(".")
+            file for file in sub_folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
         )
         if not images:
             raise InputError(
@@ -96,8 +96,8 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
                 place=str(sub_folder),
                 remedy="add images, or take the folder away",
             )
-        found += [(path, classes.index(sub_folder.name)) for path in images]
-    return found
+        files += [(path, classes.index(sub_folder.name)) for path in images]
+    return files
 
 
 def _headers(paths: list[Path], progress: Progress) -> tuple[dict[tuple[int, int], Path], bool]:
@@ -151,9 +151,9 @@ def _decode(
 def _pixels(image: Image, grey: bool, size: int | None) -> Pixels:
     import torch
 
-    found: Pixels = np.array(image.convert("L" if grey else "RGB"))  # a copy: torch wants memory that it may write
-    found = found[None] if grey else found.transpose(2, 0, 1)
-    return found if size is None else resized(torch.from_numpy(found)[None], size)[0].numpy()
+    pixels: Pixels = np.array(image.convert("L" if grey else "RGB"))  # a copy: torch wants memory that it may write
+    pixels = pixels[None] if grey else pixels.transpose(2, 0, 1)
+    return pixels if size is None else resized(torch.from_numpy(pixels)[None], size)[0].numpy()
 
 
 def _broken(path: Path, error: Exception) -> InputError:

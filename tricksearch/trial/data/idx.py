@@ -75,7 +75,7 @@ def read_idx(path: Path, dimensions: int) -> Pixels:
     header = 4 + 4 * dimensions
     if len(raw) < header:
         raise _broken(path, "its header is cut short")
-    shape = [int(each) for each in np.frombuffer(raw[4:header], ">u4")]
+    shape = [int(side) for side in np.frombuffer(raw[4:header], ">u4")]
     if len(raw) - header != math.prod(shape):
         raise _broken(path, f"its header announces {math.prod(shape)} bytes and {len(raw) - header} follow")
     return np.frombuffer(raw, np.uint8, offset=header).reshape(shape)

@@ -78,7 +78,7 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
         )
         validation = _take(validation, few)
     if settings.size is not None and any(
-        each.pixels.shape[2:] != (settings.size, settings.size) for each in (train, validation, test)
+        images.pixels.shape[2:] != (settings.size, settings.size) for images in (train, validation, test)
     ):
         tell(f"resizing to {settings.size}x{settings.size}")
     return DataSet(
@@ -116,7 +116,7 @@ def _check(source: Source, settings: DataSettings) -> None:
                 place=other.source,
             )
         if settings.size is None and other.pixels.shape[2:] != train.pixels.shape[2:]:
-            sizes = ["x".join(map(str, each.pixels.shape[:1:-1])) for each in (other, train)]
+            sizes = ["x".join(map(str, images.pixels.shape[:1:-1])) for images in (other, train)]
             raise InputError(
                 f"images of {sizes[0]} pixels, but {sizes[1]} in {train.source}",
                 place=other.source,
@@ -139,11 +139,11 @@ def _three(source: Source, settings: DataSettings) -> tuple[Part, Part, Part]:
             remedy="let them sum to less than 1",
         )
     rest, *held_out = split(train.labels, source.classes, list(shares.values()), settings.split_seed, train.source)
-    found = {name: _take(train, indices) for name, indices in zip(shares, held_out, strict=True)}
+    parts = {name: _take(train, indices) for name, indices in zip(shares, held_out, strict=True)}
     return (
         _take(train, rest),
-        source.validation or found["validation"],
-        source.test or found["test"],
+        source.validation or parts["validation"],
+        source.test or parts["test"],
     )
 
 

@@ -132,7 +132,7 @@ def _pixels(images: Array, source: str) -> Pixels:
         )
     if not np.isfinite(images).all():
         raise InputError("there are NaN or infinite pixels", place=source, remedy="mend or leave out these images")
-    low, high = (float(each) for each in (images.min(initial=0), images.max(initial=0)))
+    low, high = (float(extreme) for extreme in (images.min(initial=0), images.max(initial=0)))
     if low < 0 or high > 1:
         raise InputError(
             f"pixels from {low:g} to {high:g}, where floats must lie in [0, 1]",

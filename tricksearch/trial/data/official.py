@@ -54,7 +54,7 @@ def find(settings: DataSettings, progress: Progress, release: Release) -> Path:
     """
     root = Path(settings.root or os.environ.get(ROOT_VARIABLE) or "data").expanduser()
     lacking = {place: release.missing(place) for place in release.places(root)}
-    place = min(lacking, key=lambda each: len(lacking[each]))
+    place = min(lacking, key=lambda folder: len(lacking[folder]))
     if not lacking[place]:
         return place
     remedy = f"put {', '.join(lacking[place])} into {place}, or name the folder that holds them in data.root"

@@ -19,8 +19,8 @@ _SPLITS = ("train", "validation", "test")
 
 def digest_of(data: DataSet) -> str:
     """A hash of all that a data set is: 32 hexadecimal digits, the same wherever and however it was read."""
-    said = [data.name, data.classes, data.augment, *(data.digest(split) for split in _SPLITS)]
-    return hashlib.sha256(json.dumps(said).encode()).hexdigest()[:32]
+    parts = [data.name, data.classes, data.augment, *(data.digest(split) for split in _SPLITS)]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:32]
 
 
 def put_data(cache: Cache, data: DataSet) -> Entry:

@@ -21,10 +21,10 @@ def resized(pixels: Tensor, size: int) -> Tensor:
     count, channels, height, width = pixels.shape
     if (height, width) == (size, size):
         return pixels
-    found = torch.empty((count, channels, size, size), dtype=torch.uint8)
+    result = torch.empty((count, channels, size, size), dtype=torch.uint8)
     chunk = max(1, PIXELS_AT_ONCE // (channels * max(height * width, size * size)))
     for start in range(0, count, chunk):
         floats = pixels[start : start + chunk].float()
         small = interpolate(floats, (size, size), mode="bilinear", align_corners=False, antialias=True)
-        found[start : start + chunk] = small.round_().clamp_(0, 255).byte()
-    return found
+        result[start : start + chunk] = small.round_().clamp_(0, 255).byte()
+    return result

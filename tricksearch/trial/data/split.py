@@ -39,13 +39,13 @@ def split(
         takes.append(apportion(round(share * len(labels)), counts, most))
         taken += takes[-1]
     by_class = _shuffled_by_class(labels, len(classes), seed)
-    found: list[list[Indices]] = [[] for _ in range(parts)]
+    groups: list[list[Indices]] = [[] for _ in range(parts)]
     for label, indices in enumerate(by_class):
         ends = np.cumsum([take[label] for take in takes])
         pieces = np.split(indices, ends)
         for place, piece in enumerate([pieces[-1], *pieces[:-1]]):
-            found[place].append(piece)
-    return tuple(_shuffled(np.concatenate(pieces), seed) for pieces in found)
+            groups[place].append(piece)
+    return tuple(_shuffled(np.concatenate(pieces), seed) for pieces in groups)
 
 
 def subset(labels: Labels, classes: Sequence[str], count: int, seed: int, key: str) -> Indices:
@@ -84,15 +84,15 @@ def apportion(total: int, weights: Indices, most: Indices) -> Indices:
     """
     whole = int(weights.sum())
     least = np.minimum(1, np.minimum(weights, most))
-    found = np.clip(total * weights // whole, least, most)
+    counts = np.clip(total * weights // whole, least, most)
     total = min(max(total, int(least.sum())), int(most.sum()))
-    while (gap := total - int(found.sum())) != 0:
+    while (gap := total - int(counts.sum())) != 0:
         # In whole numbers, so that no rounding of floats can differ between machines.
-        owed = total * weights - found * whole
-        free = found < most if gap > 0 else found > least
+        owed = total * weights - counts * whole
+        free = counts < most if gap > 0 else counts > least
         owed = np.where(free, owed if gap > 0 else -owed, np.iinfo(np.int64).min)
-        found[np.argmax(owed)] += 1 if gap > 0 else -1
-    return found
+        counts[np.argmax(owed)] += 1 if gap > 0 else -1
+    return counts
 
 
 def _shuffled_by_class(labels: Labels, classes: int, seed: int) -> list[Indices]:

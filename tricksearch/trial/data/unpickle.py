@@ -79,5 +79,5 @@ def read_pickle(path: Path) -> Any:
 
 def _arrays(value: object) -> object:
     if isinstance(value, dict):
-        return {key: each.array if isinstance(each, _Array) else each for key, each in value.items()}
+        return {key: item.array if isinstance(item, _Array) else item for key, item in value.items()}
     return value

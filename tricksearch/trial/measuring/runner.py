@@ -227,7 +227,7 @@ class _Server:
         memory = added_memory(again)
         assert self._predictor is not None  # for the type checker: it was loaded again
         timing = time_latency(self._predictor, images, settings, device)
-        notes = "; ".join(each for each in (note, timing.note) if each)
+        notes = "; ".join(part for part in (note, timing.note) if part)
         return replace(timing, memory_bytes=memory, note=notes)
 
 

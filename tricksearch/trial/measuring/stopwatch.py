@@ -78,14 +78,14 @@ def time_latency(predictor: Predictor, images: Array, settings: LatencySettings,
     while attempts < ATTEMPTS and _unrest(drift, spread) > 1:
         attempts += 1
         _warm_up(lambda: predictor(batch), settings.block_seconds / 4)
-        found = [_block(lambda: predictor(batch), settings.block_seconds) for _ in range(settings.blocks)]
-        found_inside = _device_blocks(step, float(np.median(np.concatenate(found))), settings, device) if step else []
+        times = [_block(lambda: predictor(batch), settings.block_seconds) for _ in range(settings.blocks)]
+        found_inside = _device_blocks(step, float(np.median(np.concatenate(times))), settings, device) if step else []
         after = _speeds(references, settings)
         moved = float(max(after / before, key=lambda ratio: abs(ratio - 1)))
-        low, middle, high = np.percentile([np.median(block) for block in found], [25, 50, 75])
+        low, middle, high = np.percentile([np.median(block) for block in times], [25, 50, 75])
         apart = float((high - low) / middle)
         if not blocks or _unrest(moved, apart) < _unrest(drift, spread):
-            blocks, inside, drift, spread, median = found, found_inside, moved, apart, float(middle)
+            blocks, inside, drift, spread, median = times, found_inside, moved, apart, float(middle)
         before = after
     calls = np.concatenate(blocks)
     return Timing(
@@ -146,11 +146,11 @@ def _runs(step: Callable[[], object], calls: int, device: str) -> Array:
 
 def _speeds(references: list[Callable[[], object]], settings: LatencySettings) -> Array:
     """Seconds that each reference takes now."""
-    found = []
+    speeds = []
     for reference in references:
         _warm_up(reference, settings.block_seconds / 4)
-        found.append(np.median(_block(reference, settings.block_seconds / 2)))
-    return np.array(found)
+        speeds.append(np.median(_block(reference, settings.block_seconds / 2)))
+    return np.array(speeds)
 
 
 def _seconds(predictor: Predictor, images: Array, size: int, settings: LatencySettings) -> float:
@@ -205,8 +205,8 @@ def added_memory(act: Callable[[], object]) -> int | None:
 
 def _peak_memory() -> int | None:
     with contextlib.suppress(OSError):
-        found = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
-        return int(found[1]) * 1024 if found else None
+        match = re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), flags=re.MULTILINE)
+        return int(match[1]) * 1024 if match else None
     return None
 
 

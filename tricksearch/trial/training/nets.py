@@ -103,14 +103,14 @@ def _timm_net(name: str, num_classes: int, input_shape: tuple[int, int, int]) ->
 
 def _small_stem(net: nn.Module, name: str) -> None:
     """Let the stem keep the image's size: stride 1, a 3x3 kernel in place of a larger one, no pooling."""
-    found = next(((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d)), None)
-    if found is None or found[1].kernel_size[0] == found[1].stride[0]:
+    first = next(((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d)), None)
+    if first is None or first[1].kernel_size[0] == first[1].stride[0]:
         raise InputError(
             f"'{name}' has no convolutional stem that could keep the image's size",
             place="net.stem",
             remedy="leave 'stem' out",
         )
-    path, stem = found
+    path, stem = first
     if stem.kernel_size[0] > 3:
         conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, 1, 1, bias=stem.bias is not None)
         nn.init.kaiming_normal_(conv.weight, mode="fan_out", nonlinearity="relu")

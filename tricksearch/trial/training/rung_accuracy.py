@@ -43,7 +43,7 @@ def accuracy_now(
     ):
         for start in range(0, len(images), batch):
             step_aside()
-            pixels, labels = (each[start : start + batch].to(device) for each in (images.pixels, images.labels))
+            pixels, labels = (pixel[start : start + batch].to(device) for pixel in (images.pixels, images.labels))
             with precision.autocast():
                 logits = view(precision.layout(to_unit(pixels)))
             right += ((logits.argmax(1) == labels) & torch.isfinite(logits).all(1)).sum()
@@ -52,7 +52,7 @@ def accuracy_now(
 
 @contextlib.contextmanager
 def _as_if_final(net: nn.Module, weights: Weights, shared: Iterable[object]) -> Iterator[nn.Module]:
-    memo = {id(each): each for each in shared}
+    memo = {id(shared_part): shared_part for shared_part in shared}
     try:
         # In one call, so that what the copied weights know of the net is the copied net.
         own, copied = copy.deepcopy((weights, net), memo)

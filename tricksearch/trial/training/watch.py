@@ -84,7 +84,7 @@ class Watch:
                 "optimizer": type(optimizer).__name__,
                 "momentum": float(first.get("momentum", (first.get("betas") or (0.0,))[0])),
                 "weight_decay": max(float(group.get("weight_decay", 0.0)) for group in groups),
-                "params": sum(each.numel() for each in net.parameters() if each.requires_grad),
+                "params": sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad),
             }
         rate = max(float(group["lr"]) for group in groups)
         self._lr_sum, self._lr_max = self._lr_sum + rate, max(self._lr_max, rate)
@@ -112,7 +112,7 @@ class Watch:
         if not self._steps:
             return {}
         sums = {name: float(value) for name, value in self._sums.items()}
-        found: dict[str, Any] = {
+        facets: dict[str, Any] = {
             "images": self._images,
             "batch_size": self._rows / self._steps,
             "image_pixels": self._area / self._steps,
@@ -124,10 +124,10 @@ class Watch:
             "device": self._precision.device.type,
         }
         over = {"target_top": self._steps, "target_entropy": self._steps, "target_max": 1, "pixel_change": self._looks}
-        found |= {name: total / over[name] for name, total in sums.items()}
+        facets |= {name: total / over[name] for name, total in sums.items()}
         return {
             name: round(value, 9) if isinstance(value, float) else value
-            for name, value in found.items()
+            for name, value in facets.items()
             if not isinstance(value, float) or math.isfinite(value)
         }
 
