@@ -1,8 +1,12 @@
 """No test is about time: on a busy machine everything takes longer. Fixtures that examples share hold no state."""
 
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tricksearch.trial import machine
 
 # Before torch and numpy are imported: the nets are so small that a second thread only waits, and where other processes
 # want the cores, threads that wait for each other at every operator cost more than the work does.
@@ -12,3 +16,11 @@ settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_machine_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine's locks are those of this process's tests: no other's stopwatch is waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "COMMON", tmp_path_factory.mktemp("locks"))
+        yield

@@ -28,7 +28,7 @@ def tricksearch(*arguments, cwd, columns=80):
         env=os.environ | {"COLUMNS": str(columns)},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
         check=False,
     )
 

@@ -1,8 +1,8 @@
 """INT8 after training: the graph that comes out, its calibration, its guard, and what it leaves behind.
 
 What a graph says is taken from its definition, not from the kernels of this machine: those saturate on some processors
-(`exact_int8`). Where the kernels themselves are part of a test, as the guard's costs are, its weights have 7 bits, which
-every processor adds exactly.
+(`exact_int8`). Where the kernels themselves are part of a test, as the guard's costs are, its weights have 7 bits,
+which every processor adds exactly.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(
     weights = {each.name: each.data_type for each in onnx.load(deployed.path).graph.initializer if len(each.dims) == 4}
     assert weights
     assert set(weights.values()) == {onnx.TensorProto.INT8}
-    images = bench.calibration_images(64)
+    images = bench.calibration_images(16)
     expected, got = predict(exported, images), by_definition(deployed, images)
     spread = np.abs(expected - expected.mean(0)).mean()
     error = np.abs(got - expected).mean()
@@ -49,7 +49,7 @@ def test_the_kernels_compute_what_the_graph_says(reduce_range, exported, bench, 
     if not (reduce_range or exact_int8):
         pytest.skip("on this processor the kernels saturate with weights of 8 bits")
     deployed = Int8(reduce_range=reduce_range).deploy(exported, bench)
-    images = bench.calibration_images(64)
+    images = bench.calibration_images(16)
     expected, got = by_definition(deployed, images), predict(deployed, images)
     error = np.abs(got - expected).mean()
     rounding = np.abs(expected - predict(exported, images)).mean()
@@ -96,7 +96,7 @@ def test_calibration_sees_all_images_and_only_those(exported, make_bench, predic
         images[32:] *= share
         bench.calibration_images = lambda count, images=images: images[:count]
         deployed = Int8().deploy(exported, bench)
-        error[name] = np.abs(by_definition(deployed, bright) - predict(exported, bright)).mean()
+        error[name] = np.abs(by_definition(deployed, bright[:16]) - predict(exported, bright[:16])).mean()
     assert error["dark"] > 2 * error["last"]
 
 

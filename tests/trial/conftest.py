@@ -20,7 +20,9 @@ from tricksearch.trial.recipe import Recipe
 from tricksearch.trial.record import Record
 from tricksearch.trial.run import run_trial
 from tricksearch.trial.runner import Runner
+from tricksearch.trial.settings import LatencySettings
 from tricksearch.trial.stages import Shop, Stages
+from tricksearch.trial.stopwatch import Timing
 
 PLUGIN = '''"""A trick of the tests.
 
@@ -99,6 +101,28 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+@pytest.fixture
+def numbered_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopwatch whose n-th latency is n ms, on a machine that held still: no two are alike, and each is kept."""
+    numbers = itertools.count(1)
+
+    def time(runner: Runner, settings: LatencySettings) -> Timing:
+        milliseconds = float(next(numbers))
+        return Timing(
+            median_ms=milliseconds,
+            p95_ms=milliseconds,
+            p99_ms=milliseconds,
+            spread=0.0,
+            runs=15,
+            drift=1.0,
+            attempts=1,
+            throughput={str(size): size * 1e3 / milliseconds for size in settings.batches},
+            memory_bytes=2**20,
+        )
+
+    monkeypatch.setattr(Runner, "time", time)
 
 
 @pytest.fixture
