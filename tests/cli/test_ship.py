@@ -2,16 +2,14 @@
 
 import fcntl
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cli.shell import in_new_interpreter, tricksearch
 from tricksearch.cli.ship import parsed_size
 from tricksearch.contract import InputError
 from tricksearch.search.exported import manifest
@@ -26,18 +24,6 @@ STUDY = {
     "train": {"epochs": 2, "batch_size": 20},
     "search": {"trials": 1},
 }
-
-
-def tricksearch(*arguments, cwd):
-    return subprocess.run(
-        [sys.executable, "-c", "from tricksearch.cli import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": "80"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-        check=False,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +56,7 @@ def copy(finished, tmp_path):
 
 
 def test_an_export_is_verified(finished):
-    done = tricksearch("verify", "out", cwd=finished)
+    done = in_new_interpreter("verify", "out", cwd=finished)
     assert done.stderr == ""
     rows = {line.split("  ")[0]: line.split() for line in done.stdout.splitlines()}
     assert rows["right images"][-1] == "agrees"
