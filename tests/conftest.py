@@ -3,6 +3,14 @@
 A study over three small tricks of the tests' own, and records that look like its trials', serve several folders.
 """
 
+import os
+
+# Before torch and numpy are imported: the nets are so small that a second thread only waits, and where other processes
+# want the cores, threads that wait for each other at every operator cost more than the work does.
+os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+from collections.abc import Iterator
+
 import pytest
 import sqlalchemy
 import yaml
@@ -14,11 +22,21 @@ from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.store.facts import Fact
 from tricksearch.study.study import Study, load_study
+from tricksearch.trial.measuring import machine_lock as machine
 
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
 )
 settings.load_profile("untimed")
+
+
+@pytest.fixture(autouse=True, scope="session")
+def own_machine_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """The machine's locks are those of this process's tests: no other's stopwatch is waited for."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(machine, "COMMON", tmp_path_factory.mktemp("locks"))
+        yield
+
 
 PLUGIN = '''"""{name}: scale the loss.
 

@@ -1,13 +1,11 @@
 """The command line as a shell sees it: output, error output, exit code."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
+from tests.cli.shell import in_new_interpreter, tricksearch
 from tricksearch.contract import discover
 
 ROOT = Path(__file__).parents[2]
@@ -19,18 +17,6 @@ STUDY = {
     "tricks": {"label_smoothing": None, "cosine": "always"},
     "search": {"trials": 4, "startup": 2},
 }
-
-
-def tricksearch(*arguments, cwd, columns=80):
-    return subprocess.run(
-        [sys.executable, "-c", "from tricksearch.cli import main; main()", *map(str, arguments)],
-        cwd=cwd,
-        env=os.environ | {"COLUMNS": str(columns)},
-        capture_output=True,
-        text=True,
-        timeout=300,
-        check=False,
-    )
 
 
 @pytest.fixture
@@ -53,7 +39,7 @@ def assert_bad_input(done, *words):
 
 
 def test_a_study_runs_without_ray_and_leaves_what_it_says(tmp_path, study):
-    done = tricksearch("run", study(), "--local", cwd=tmp_path)
+    done = in_new_interpreter("run", study(), "--local", cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert "[4/4]" in done.stdout
     assert "(plain baseline)" in done.stdout.splitlines()[1]
@@ -107,7 +93,7 @@ def test_a_study_runs_without_ray_and_leaves_what_it_says(tmp_path, study):
 
 
 def test_bad_input_is_said_before_anything_trains(tmp_path, study):
-    assert_bad_input(tricksearch("run", tmp_path / "absent.yaml", cwd=tmp_path), "absent.yaml")
+    assert_bad_input(in_new_interpreter("run", tmp_path / "absent.yaml", cwd=tmp_path), "absent.yaml")
     assert_bad_input(tricksearch("run", study(trails=3), cwd=tmp_path), "study.yaml, line", "trails")
     assert_bad_input(tricksearch("check", study(data={"name": "cifar100", "root": str(tmp_path), "download": False}),
                                  cwd=tmp_path), "cifar-100-python")  # fmt: skip
@@ -158,7 +144,7 @@ def test_tricks_shows_every_trick_and_every_card(tmp_path):
 
 
 def test_doctor_finds_nothing_missing(tmp_path):
-    done = tricksearch("doctor", cwd=tmp_path)
+    done = in_new_interpreter("doctor", cwd=tmp_path)
     assert done.returncode == 0
     assert "Nothing is missing." in done.stdout
 

@@ -10,7 +10,8 @@ import yaml
 from rich.console import Console
 
 from tests.believable import LONG, findings
-from tests.cli.test_cli import STUDY, assert_bad_input, tricksearch
+from tests.cli.shell import tricksearch
+from tests.cli.test_cli import STUDY, assert_bad_input
 from tricksearch.cli.formats import duration
 from tricksearch.cli.plan import pooled
 from tricksearch.cli.verdicts import show, verdicts_command

@@ -1,4 +1,9 @@
-"""INT8 after training: the graph that comes out, its calibration, its guard, and what it leaves behind."""
+"""INT8 after training: the graph that comes out, its calibration, its guard, and what it leaves behind.
+
+What a graph says is taken from its definition, not from the kernels of this machine: those saturate on some processors
+(`exact_int8`). Where the kernels themselves are part of a test, as the guard's costs are, its weights have 7 bits,
+which every processor adds exactly.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +23,9 @@ def exported(small_net, to_onnx, bench):
 
 
 @pytest.mark.parametrize("method", ["minmax", "entropy", "percentile"])
-def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(method, exported, bench, predict, capfd):
+def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(
+    method, exported, bench, predict, by_definition, capfd
+):
     deployed = Int8(method=method).deploy(exported, bench)
     assert capfd.readouterr() == ("", "")
     assert deployed.input == exported.input
@@ -29,11 +36,24 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(method, e
     weights = {each.name: each.data_type for each in onnx.load(deployed.path).graph.initializer if len(each.dims) == 4}
     assert weights
     assert set(weights.values()) == {onnx.TensorProto.INT8}
-    images = bench.calibration_images(64)
-    expected, got = predict(exported, images), predict(deployed, images)
+    images = bench.calibration_images(16)
+    expected, got = predict(exported, images), by_definition(deployed, images)
     spread = np.abs(expected - expected.mean(0)).mean()
     error = np.abs(got - expected).mean()
     assert 0 < error < 0.5 * spread
+
+
+@pytest.mark.parametrize("reduce_range", [False, True])
+def test_the_kernels_compute_what_the_graph_says(reduce_range, exported, bench, predict, by_definition, exact_int8):
+    """On every processor where weights have 7 bits; where they have 8, on those that do not saturate."""
+    if not (reduce_range or exact_int8):
+        pytest.skip("on this processor the kernels saturate with weights of 8 bits")
+    deployed = Int8(reduce_range=reduce_range).deploy(exported, bench)
+    images = bench.calibration_images(16)
+    expected, got = by_definition(deployed, images), predict(deployed, images)
+    error = np.abs(got - expected).mean()
+    rounding = np.abs(expected - predict(exported, images)).mean()
+    assert error < 0.1 * rounding  # a value near the middle of a step may fall to either side
 
 
 def test_each_method_chooses_its_own_ranges(exported, bench):
@@ -65,7 +85,7 @@ def test_seven_bits_where_the_range_is_reduced(exported, bench):
     assert max(int(np.abs(each.astype(int)).max()) for each in weights) <= 64
 
 
-def test_calibration_sees_all_images_and_only_those(exported, make_bench, predict):
+def test_calibration_sees_all_images_and_only_those(exported, make_bench, predict, by_definition):
     """Ranges from a bench of dark images cut off the bright ones; ranges from its own images do not."""
     bench = make_bench()
     bright = bench.calibration_images(64)
@@ -75,7 +95,8 @@ def test_calibration_sees_all_images_and_only_those(exported, make_bench, predic
         images[:32] *= 0.05
         images[32:] *= share
         bench.calibration_images = lambda count, images=images: images[:count]
-        error[name] = np.abs(predict(Int8().deploy(exported, bench), bright) - predict(exported, bright)).mean()
+        deployed = Int8().deploy(exported, bench)
+        error[name] = np.abs(by_definition(deployed, bright[:16]) - predict(exported, bright[:16])).mean()
     assert error["dark"] > 2 * error["last"]
 
 
@@ -89,7 +110,9 @@ def ops(deployed) -> list[str]:
     return [node.op_type for node in onnx.load(deployed.path).graph.node]
 
 
-def test_dynamic_computes_each_convolution_and_the_head_in_whole_numbers(exported, bench, predict, capfd):
+def test_dynamic_computes_each_convolution_and_the_head_in_whole_numbers(
+    exported, bench, predict, by_definition, capfd
+):
     deployed = Int8(mode="dynamic").deploy(exported, bench)
     assert capfd.readouterr() == ("", "")
     assert deployed.precision == "quantized"
@@ -99,8 +122,8 @@ def test_dynamic_computes_each_convolution_and_the_head_in_whole_numbers(exporte
     assert found.count("MatMulInteger") == count.count("Gemm") == 1
     assert {"Conv", "Gemm", "MatMul"}.isdisjoint(found)
     assert deployed.path.stat().st_size < 0.5 * exported.path.stat().st_size
-    images = bench.calibration_images(64)
-    expected, got = predict(exported, images), predict(deployed, images)
+    images = bench.calibration_images(16)
+    expected, got = predict(exported, images), by_definition(deployed, images)
     assert 0 < np.abs(got - expected).mean() < 0.5 * np.abs(expected - expected.mean(0)).mean()
 
 
@@ -128,13 +151,14 @@ def spoiled(small_net, to_onnx, bench):
 def test_the_guard_measures_each_layer_and_leaves_the_costly_one_in_float(mode, spoiled, bench):
     costs = {}
     images = bench.calibration_images(64)
-    quantize(spoiled, bench.folder, images, Scheme(mode), leave=lambda each: costs.update(each) or [])
+    seven_bits = Scheme(mode, reduce_range=True)
+    quantize(spoiled, bench.folder, images, seven_bits, leave=lambda each: costs.update(each) or [])
     assert len(costs) == 7  # six convolutions and the head
     assert min(costs.values()) > 0
     assert max(costs, key=costs.get) == SPOILED
     second = sorted(costs.values())[-2]
     assert costs[SPOILED] > 10 * second
-    guarded = Int8(mode=mode, guard=2 * second).deploy(spoiled, bench)
+    guarded = Int8(mode=mode, reduce_range=True, guard=2 * second).deploy(spoiled, bench)
     weights = [each.data_type for each in onnx.load(guarded.path).graph.initializer if len(each.dims) == 4]
     assert len(weights) == 6
     assert weights.count(onnx.TensorProto.FLOAT) == 1
@@ -144,9 +168,10 @@ def test_the_guard_measures_each_layer_and_leaves_the_costly_one_in_float(mode, 
 def test_the_guard_keeps_the_predictions(spoiled, bench, predict):
     images = bench.calibration_images(64)
     exact = predict(spoiled, images)
-    error = {
-        guard: np.abs(predict(Int8(guard=guard).deploy(spoiled, bench), images) - exact).mean() for guard in (0.0, 1e-5)
-    }
+    error = {}
+    for guard in (0.0, 1e-5):
+        deployed = Int8(guard=guard, reduce_range=True).deploy(spoiled, bench)
+        error[guard] = np.abs(predict(deployed, images) - exact).mean()
     assert error[1e-5] < 0.2 * error[0.0]
 
 
@@ -163,7 +188,7 @@ def test_the_cost_of_a_layer_is_the_divergence_of_the_predictions(exported, benc
     """Recomputed with torch from the files themselves, for a graph of which only one layer is quantized."""
     images = bench.calibration_images(64)
     seen = {}
-    every = Scheme(per_channel=False)
+    every = Scheme(per_channel=False, reduce_range=True)
     quantize(exported, bench.folder, images, every, leave=lambda costs: seen.update(costs) or [])
     layer = max(seen, key=seen.get)
     alone = quantize(

@@ -82,10 +82,10 @@ def ship(trick, net, digits, to_onnx):
     return net, trick.deploy(to_onnx(net, bench.folder / "net.onnx", (1, 8, 8)), bench)
 
 
-def test_what_ships_is_int8_and_no_worse_than_quantized_after_training(trained, digits, to_onnx, predict, capfd):
+def test_what_ships_is_int8_and_no_worse_than_quantized_after_training(trained, digits, to_onnx, by_definition, capfd):
     images = digits.held[0].numpy()
     _, after = ship(Int8(), trained, digits, to_onnx)
-    after_accuracy = digits.accuracy(predict(after, images))
+    after_accuracy = digits.accuracy(by_definition(after, images))
     net, aware = ship(Qat(epochs=0.5), trained, digits, to_onnx)
     assert capfd.readouterr() == ("", "")
     assert aware.precision == "quantized"
@@ -97,7 +97,7 @@ def test_what_ships_is_int8_and_no_worse_than_quantized_after_training(trained, 
             weight = next(each for each in graph.node if each.output[0] == node.input[1])
             assert weight.op_type == "DequantizeLinear"
             assert kinds[weight.input[0]] == onnx.TensorProto.INT8
-    accuracy = digits.accuracy(predict(aware, images))
+    accuracy = digits.accuracy(by_definition(aware, images))
     assert after_accuracy > 85
     assert accuracy >= after_accuracy - 2.0  # percentage points; one image in 400 is 0.25
     with torch.no_grad():
@@ -128,7 +128,7 @@ def test_training_wins_back_what_rounding_loses(trained, digits):
     assert won > lost + 0.7 * (whole - lost)
 
 
-def test_the_file_computes_what_the_rounding_net_does(trained, digits, to_onnx, predict):
+def test_the_file_computes_what_the_rounding_net_does(trained, digits, to_onnx, predict, by_definition, exact_int8):
     """Same weights, same images for the ranges: what remains is the float32 rounding of values near a half step."""
     plain = fold_batch_norms(trained)
     rounding = with_rounding(plain, round_weight, round_activation)
@@ -137,10 +137,12 @@ def test_the_file_computes_what_the_rounding_net_does(trained, digits, to_onnx, 
     deployed = Qat().deploy(exported, digits.bench)
     with torch.no_grad():
         simulated = rounding(digits.held[0]).numpy()
-    got, exact = predict(deployed, digits.held[0].numpy()), predict(exported, digits.held[0].numpy())
+    got, exact = by_definition(deployed, digits.held[0].numpy()), predict(exported, digits.held[0].numpy())
     # A value near the middle of a step may fall to either side, and more so from layer to layer.
     assert np.abs(got - simulated).mean() < 0.4 * np.abs(got - exact).mean()
     assert (got.argmax(1) == simulated.argmax(1)).mean() > 0.99
+    if exact_int8:  # elsewhere the kernels saturate, and compute something else than the file says
+        assert (predict(deployed, digits.held[0].numpy()).argmax(1) == got.argmax(1)).mean() > 0.99
 
 
 def test_the_net_that_came_in_stays_and_what_comes_out_is_plain(bench, small_net):

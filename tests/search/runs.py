@@ -40,22 +40,22 @@ class Run:
 
     def wait_for(self, count):
         """Wait until the store holds `count` records."""
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while len(rows(self.store)) < count:
             assert self.process.poll() is None, self.process.communicate()
-            assert time.monotonic() < end, f"only {len(rows(self.store))} records after three minutes"
+            assert time.monotonic() < end, f"only {len(rows(self.store))} records after ten minutes"
             time.sleep(0.05)
 
     def look(self):
         """Note which of Ray's processes train, and where any of them listens; trials go on meanwhile."""
-        end = time.monotonic() + 30
+        end = time.monotonic() + 300
         while not self.workers and self.process.poll() is None and time.monotonic() < end:
             family = psutil.Process(self.process.pid).children(recursive=True)
             # Ray names a worker after its actor once the actor is there.
             self.workers = [child for child in family if "Trainable" in " ".join(_command(child))]
         self.servers = {address for process in family for address in listening(process)}
 
-    def end(self, timeout=120):
+    def end(self, timeout=600):
         out, err = self.process.communicate(timeout=timeout)
         return self.process.returncode, out, err
 

@@ -63,7 +63,7 @@ def run_on_ray_until_killed(study, folder):
         command = [*main, "run", str(study), "--out", str(folder), "--workers", "2"]
         process = subprocess.Popen(command, stdout=out, stderr=subprocess.STDOUT, start_new_session=True)
     try:
-        end = time.monotonic() + 180
+        end = time.monotonic() + 600
         while len(statuses(folder)) < 5 or "stopped" not in statuses(folder):
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < end, log.read_text()
@@ -73,7 +73,7 @@ def run_on_ray_until_killed(study, folder):
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
     workers = [child for child in family if child.is_running() and "Trainable" in _command(child)]
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=300)
     assert not alive, "a worker that stood at a rung outlives its driver"
     return read(folder)
 

@@ -43,7 +43,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 def run_predict(folder, *arguments, cwd):
     command = [sys.executable, "-I", "-c", FRESH, str(folder / "predict.py"), *map(str, arguments)]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=600, check=False)
 
 
 @pytest.mark.parametrize("record", ["0", "1"])

@@ -60,7 +60,7 @@ def server():
     if as_user is None:
         pytest.skip("PostgreSQL does not run as root, and there is no user 'nobody'")
     folder = Path(tempfile.mkdtemp(prefix="pg"))  # short: a socket's path takes 107 bytes
-    options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 60} | as_user
+    options = {"cwd": folder, "capture_output": True, "text": True, "timeout": 300} | as_user
     control = [bin_folder / "pg_ctl", "-D", folder / "data", "-w", "-s"]
     try:
         (folder / "password").write_text(PASSWORD)
@@ -138,7 +138,7 @@ def test_a_holder_shuts_others_out_until_it_dies(server):
     finally:
         holder.kill()
         holder.wait()
-    end = time.monotonic() + 20
+    end = time.monotonic() + 300
     while True:
         try:
             Store(server, name, hold=True).close()
@@ -229,7 +229,7 @@ def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_p
     (tmp_path / "study.yaml").write_text(yaml.safe_dump(study))
     ran = subprocess.run(
         [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", "study.yaml", "--local"],
-        cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False,
+        cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
         env={key: value for key, value in os.environ.items() if key != "PGPASSWORD"},
     )  # fmt: skip
     assert (ran.returncode, ran.stderr) == (0, "")

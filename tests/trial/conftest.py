@@ -14,12 +14,14 @@ from tests.trial.runtimes import PIXELS
 from tricksearch.contract import Deployable, Registry, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
+from tricksearch.records.settings import LatencySettings
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.data import load_data
 from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.stopwatch import Timing
 from tricksearch.trial.run import run_trial
 from tricksearch.trial.stages import Stages
 from tricksearch.trial.training.workbench import Bench
@@ -101,6 +103,28 @@ def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
     return folder
+
+
+@pytest.fixture
+def numbered_timings(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stopwatch whose n-th latency is n ms, on a machine that held still: no two are alike, and each is kept."""
+    numbers = itertools.count(1)
+
+    def time(runner: Runner, settings: LatencySettings) -> Timing:
+        milliseconds = float(next(numbers))
+        return Timing(
+            median_ms=milliseconds,
+            p95_ms=milliseconds,
+            p99_ms=milliseconds,
+            spread=0.0,
+            runs=15,
+            drift=1.0,
+            attempts=1,
+            throughput={str(size): size * 1e3 / milliseconds for size in settings.batches},
+            memory_bytes=2**20,
+        )
+
+    monkeypatch.setattr(Runner, "time", time)
 
 
 @pytest.fixture

@@ -167,7 +167,7 @@ def test_a_process_killed_while_writing_leaves_no_entry(cache, tmp_path, caplog,
     source = tmp_path / "source"
     source.write_bytes(bytes(100_000))
     writer = python(KILLED, cache.folder, at, source)
-    writer.communicate(timeout=60)
+    writer.communicate(timeout=600)
     assert writer.returncode == -signal.SIGKILL
     assert len(leftovers(cache)) == 1
     assert cache.usage() == []
@@ -213,14 +213,14 @@ for turn in range(40):
 
 def test_of_two_processes_one_builds_and_the_other_finds(cache, tmp_path):
     both = [python(BUILDER, cache.folder, tmp_path) for _ in range(2)]
-    said = [each.communicate(timeout=120) for each in both]
+    said = [each.communicate(timeout=600) for each in both]
     assert [each.returncode for each in both] == [0, 0], said
     assert sorted("".join(out for out, _ in said).split("\n")[:-1]) == [f"built {key}" for key in range(5)]
 
 
 def test_processes_that_put_get_and_prune_at_once_meet_no_half_entry(cache, tmp_path):
     crowd = [python(CROWD, cache.folder, tmp_path) for _ in range(3)]
-    said = [each.communicate(timeout=120)[1] for each in crowd]
+    said = [each.communicate(timeout=600)[1] for each in crowd]
     assert [each.returncode for each in crowd] == [0, 0, 0], said
     assert "damaged" not in "".join(said)
     assert not leftovers(cache)

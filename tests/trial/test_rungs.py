@@ -107,7 +107,7 @@ def test_a_net_that_gives_no_number_is_right_about_nothing(make_bench, tiny_reci
 
 
 @pytest.fixture
-def climb(scratch, tmp_path, tiny_recipe):
+def climb(scratch, tmp_path, tiny_recipe, numbered_timings):
     """Run a trial with rungs; `stop` is the epoch at which it is stopped. Returns its records and what was told."""
 
     def run(stop=None, rungs=(1, 2), cache="cache", variants=(), bounds=(), **keys):

@@ -44,11 +44,8 @@ def compress(self, net, bench):
 
 
 @pytest.fixture
-def run(tiny_recipe, scratch, tmp_path, monkeypatch):
+def run(tiny_recipe, scratch, tmp_path, numbered_timings):
     """Run a trial and its variants (a mapping of tricks each) with one cache; returns records and stages run."""
-    monkeypatch.setattr(
-        "tricksearch.trial.measuring.stopwatch.Timing.steady", True
-    )  # the machine that tests run on may be restless
 
     def go(variants=(), seed=0, bounds=(), number=0, **keys):
         notes = []

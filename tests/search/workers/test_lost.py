@@ -32,7 +32,7 @@ def test_a_trial_that_kills_its_worker_is_tried_again_and_then_recorded(tmp_path
     (tmp_path / "own_tricks" / "killer.py").write_text(WORKER_KILLER)
     make_study(**STUDY | {"tricks": ["killer"], "search": {"trials": 5, "workers": 1}})
     run = Run(tmp_path, tmp_path / "study.yaml")
-    code, out, err = run.end(timeout=300)
+    code, out, err = run.end()
     assert (code, err) == (0, "")
     recorded = rows(run.store)
     assert len(recorded) == 2  # the space has two recipes: with the trick and without
@@ -49,7 +49,7 @@ def test_the_death_of_ray_s_own_server_ends_the_run_and_no_trial_is_blamed(tmp_p
     family = psutil.Process(run.process.pid).children(recursive=True)
     (raylet,) = [process for process in family if Path(process.cmdline()[0]).name == "raylet"]
     raylet.kill()
-    code, _, err = run.end(timeout=90)
+    code, _, err = run.end()
     assert code == 1
     assert "the same command goes on" in " ".join(err.split())
     kept = rows(run.store)
@@ -62,7 +62,7 @@ def test_a_worker_that_cannot_go_on_ends_the_run(tmp_path, make_study):
     (tmp_path / "own_tricks" / "killer.py").write_text(full)
     make_study(**STUDY | {"tricks": ["killer"], "search": {"trials": 5, "workers": 1}})
     run = Run(tmp_path, tmp_path / "study.yaml")
-    code, _, err = run.end(timeout=300)
+    code, _, err = run.end()
     assert code == 2
     assert "the disk is full" in err
     assert "Traceback" not in err

@@ -23,7 +23,7 @@ def test_a_trial_that_the_memory_monitor_kills_runs_again_alone_and_is_then_reco
     command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", "full.yaml", "--workers", "2"]
     environment = os.environ | full
     ended = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600, check=False
     )
     assert ended.returncode == 1, ended.stderr
     assert "no trial finished" in ended.stderr

@@ -1,5 +1,6 @@
 """The machine's lock, between real processes: one stopwatch alone, or any number of trainers."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -29,7 +30,7 @@ sys.stdin.readline()
 """
 TRAINER = """
 with machine.shared():
-    end = time.monotonic() + 20
+    end = time.monotonic() + 600
     while not (folder / "stop").exists() and time.monotonic() < end:
         start = time.monotonic()
         while time.monotonic() < start + 0.002:
@@ -39,9 +40,8 @@ with machine.shared():
 print(json.dumps(log), flush=True)
 """
 STOPWATCH = """
-waits = []
+asked = time.monotonic()
 for lap in range(12):
-    asked = time.monotonic()
     with machine.shared():
         start = time.monotonic()
         time.sleep(0.003)
@@ -53,13 +53,12 @@ for lap in range(12):
         start = time.monotonic()
         time.sleep(0.003)
         note("shared", start)
-    waits.append(time.monotonic() - asked)
-print(json.dumps([log, waits, machine.waited]), flush=True)
+print(json.dumps([log, time.monotonic() - asked, machine.waited]), flush=True)
 """
 HOLDER = """
 with machine.alone():
     print("held", flush=True)
-    time.sleep(60)
+    time.sleep(600)
 """
 ENTERER = """
 with machine.shared():
@@ -103,9 +102,11 @@ def overlaps(first: list, second: list) -> bool:
 def test_a_stopwatch_is_alone_and_is_not_starved(start, tmp_path):
     trainers = start(TRAINER, TRAINER)
     stopwatches = start(STOPWATCH, STOPWATCH)
-    timed = [json.loads(each.communicate(timeout=30)[0]) for each in stopwatches]
+    # One that is starved waits until the trainers end: for ten minutes, or until the stopwatches are done.
+    timed = [json.loads(each.communicate(timeout=300)[0]) for each in stopwatches]
+    assert [each.poll() for each in trainers] == [None] * 2
     (tmp_path / "stop").touch()
-    held = [json.loads(each.communicate(timeout=30)[0]) for each in trainers]
+    held = [json.loads(each.communicate(timeout=300)[0]) for each in trainers]
 
     everyone = [*held, *(log for log, _, _ in timed)]
     for mine, log in enumerate(everyone):
@@ -114,10 +115,9 @@ def test_a_stopwatch_is_alone_and_is_not_starved(start, tmp_path):
         assert not [(a, b) for a in alone for b in others if overlaps(a, b)]
     # Not for want of company: the trainers share the machine, and were at work all along.
     assert any(overlaps(a, b) for a in held[0] for b in held[1])
-    for log, waits, waited in timed:
+    for log, lasted, waited in timed:
         assert len([each for each in log if each[0] == "alone"]) == 12
-        assert max(waits) < 3, "each lap takes 16 ms, and what it waits for others"
-        assert 0 < waited < sum(waits)
+        assert 0 < waited < lasted
 
 
 def test_the_death_of_its_holder_frees_the_machine(start):
@@ -127,10 +127,8 @@ def test_the_death_of_its_holder_frees_the_machine(start):
     time.sleep(0.3)
     assert enterer.poll() is None, "nobody enters beside a stopwatch"
     holder.kill()
-    killed = time.monotonic()
-    assert enterer.stdout.readline() == "in\n"
-    assert time.monotonic() - killed < 5
-    assert enterer.wait(timeout=10) == 0
+    out, _ = enterer.communicate(timeout=300)  # the holder would have slept for twice as long
+    assert (out, enterer.returncode) == ("in\n", 0)
 
 
 def test_idle_gives_the_machine_up_and_takes_it_back(tmp_path):
@@ -225,7 +223,10 @@ def names(folder: Path) -> set[str]:
 def test_the_files_lie_in_one_place_whatever_the_temporary_folder(tmp_path, monkeypatch):
     common, mine = tmp_path / "common", tmp_path / "mine"
     common.mkdir(), mine.mkdir()
-    assert Path("/tmp") == machine.COMMON
+    spec = importlib.util.find_spec(machine.__name__)
+    untouched = importlib.util.module_from_spec(spec)  # in the one that is imported, the tests' own folder stands
+    spec.loader.exec_module(untouched)
+    assert Path("/tmp") == untouched.COMMON
     monkeypatch.setattr(machine, "COMMON", common)
     monkeypatch.setattr(tempfile, "tempdir", str(mine))
     Machine().close()
@@ -238,7 +239,7 @@ def test_the_files_lie_in_one_place_whatever_the_temporary_folder(tmp_path, monk
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])
 def test_what_is_no_regular_file_is_passed_by(tmp_path, make):
     make(tmp_path / GATE)
-    subprocess.run([sys.executable, "-c", HEAD, str(tmp_path)], input=b"\n", check=True, timeout=60)  # a pipe may wait
+    subprocess.run([sys.executable, "-c", HEAD, str(tmp_path)], input=b"\n", check=True, timeout=600)  # a pipe may wait
     assert names(tmp_path) == {GATE, OWN, FLOOR}
 
 

@@ -112,7 +112,7 @@ def test_timing_fills_its_batches_and_tells_every_measure(runner, tmp_path):
 def test_times_on_a_device_come_back_too(runner, file):
     runner.load(of(load_on_device, wrong=False), file, 1)
     timing = runner.time(QUICK)
-    assert 1.0 <= timing.device_ms < 4.0 <= timing.median_ms
+    assert 0 < timing.device_ms < 4.0 <= timing.median_ms
     assert timing.note == ""
     runner.load(of(load_on_device, wrong=True), file, 1)
     timing = runner.time(QUICK)

@@ -39,7 +39,9 @@ def test_a_crash_costs_the_deployable_and_not_the_runner(runner, file, how, when
     start = time.monotonic()
     with pytest.raises(TrialError) as caught:
         use(runner, of(load_misfit, how=how, when=when), file, timed=when == "time")
-    assert time.monotonic() - start < 30
+    assert time.monotonic() - start < 300, "it waited for an answer, or for the child"
+    file.path.unlink()  # at which the child ends
+    file.path.touch()
     assert str(caught.value) == f"the runtime {FATES[how]}"
     with pytest.raises(TrialError, match="no deployable is loaded"):
         runner.logits(0, 1)
@@ -88,8 +90,8 @@ def test_an_interrupt_leaves_no_stale_answer_behind(runner, file):
     runner.load(of(load_misfit, how="hang", when="run"), file, 1)
     handler = signal.signal(signal.SIGALRM, interrupt)
     try:
-        signal.setitimer(signal.ITIMER_REAL, 0.2)
-        with pytest.raises(KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):  # noqa: PT012  # wherever it comes
+            signal.setitimer(signal.ITIMER_REAL, 0.2)
             runner.logits(0, 1)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -177,7 +179,7 @@ def test_a_process_that_comes_too_late_for_its_parent_ends(tmp_path):
         pass_fds=[wire],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=600,
     )
     os.close(wire)
     assert ended.returncode == 1

@@ -160,7 +160,7 @@ def test_two_processes_at_one_moment_share_one_training(make_bench, counted, tmp
         other.stdin.flush()
         with bench.machine.shared():
             mine = bench.teacher(SPEC, EPOCHS)
-        answer = json.loads(other.communicate(timeout=60)[0])
+        answer = json.loads(other.communicate(timeout=600)[0])
     finally:
         other.kill()
     assert trainings() == 1
