@@ -14,7 +14,7 @@ from tricksearch.records.record import Record
 def record(trial, tricks, seed=0, accuracy=90.0, status="finished", **others):
     measured = {"accuracy": accuracy, "latency_ms": 1.0, "params": 10} if status == "finished" else {}
     recipe = Recipe(tricks=tricks).model_dump(mode="json")
-    return Record(trial, "search", status, "", seed, recipe, measured, **others)
+    return Record(trial, "search", status, "", seed, recipe, measured | others)
 
 
 accuracies = st.lists(st.floats(0, 100), min_size=1, max_size=6)

@@ -5,6 +5,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.trial.conftest import tiny_recipe
 from tricksearch.contract import InputError, discover, trick_name
 from tricksearch.records.recipe import Recipe
 
@@ -18,7 +19,7 @@ def test_the_key_is_the_recipe_s_and_not_its_order_s(tricks):
     assert Recipe.model_validate_json(recipe.model_dump_json()).key == recipe.key
 
 
-def test_another_recipe_has_another_key(tiny_recipe):
+def test_another_recipe_has_another_key():
     recipes = [
         tiny_recipe(),
         tiny_recipe(train={"lr": 0.2}),
@@ -31,7 +32,7 @@ def test_another_recipe_has_another_key(tiny_recipe):
     assert len({recipe.key for recipe in recipes}) == len(recipes)
 
 
-def test_tricks_are_built_in_their_order(tiny_recipe):
+def test_tricks_are_built_in_their_order():
     registry = discover()
     built = tiny_recipe(tricks={"mixup": {"alpha": 0.3}, "cosine": {}}).build_tricks(registry)
     assert [trick_name(type(each)) for each in built] == ["cosine", "mixup"]
@@ -47,7 +48,7 @@ def test_tricks_are_built_in_their_order(tiny_recipe):
         ({"mixup": {}, "cutmix": {}}, "'cutmix' and 'mixup' both claim 'batch.mix'"),
     ],
 )
-def test_tricks_that_cannot_be(tricks, message, tiny_recipe):
+def test_tricks_that_cannot_be(tricks, message):
     with pytest.raises(InputError) as caught:
         tiny_recipe(tricks=tricks).build_tricks(discover())
     assert message in str(caught.value)

@@ -245,7 +245,7 @@ def test_markup_in_names_and_reasons_stays_text(browser, tmp_path: Path) -> None
     recipe = {**plain[3].recipe, "tricks": {evil: {evil: evil}}}
     records = [
         *plain[:3],
-        replace(plain[3], recipe=recipe, accuracy=99.9),
+        replace(plain[3], recipe=recipe, recipe_key="", measures=plain[3].measures | {"accuracy": 99.9}),
         *plain[4:7],
         replace(plain[7], reason=evil, status=evil),
     ]

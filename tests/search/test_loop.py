@@ -65,7 +65,7 @@ def test_every_recipe_runs_with_each_seed_and_its_mean_is_told(make_study, make_
     assert sorted({run.seed for runs in groups.values() for run in runs}) == [5, 6, 7]
     assert sum(len(runs) == 3 for runs in groups.values()) >= 7
     assert {len(runs) for runs in groups.values()} <= {1, 2, 3}
-    told = {tuple(sorted(each.setting.items())): each.values for each in loop._phase._proposer._sampler.told}
+    told = {tuple(sorted(each.setting.items())): each.values for each in loop._phase._proposer._sampler.outcomes}
     for runs in groups.values():
         setting = loop._space.parameters(runs[0].tricks)
         values = told.get(tuple(sorted(setting.items())))
@@ -197,7 +197,7 @@ def test_an_earlier_run_is_learnt_from_as_far_as_it_fits(make_study, make_loop, 
     play(loop, make_record, hardware=hardware())
     fitting = sum("left" not in each.tricks for each in store.records())
     now = make_study(tricks=["right", "solo"], search={"learn_from": ["old"]})  # one added, one removed
-    told = make_loop(now)[0]._phase._proposer._sampler.told
+    told = make_loop(now)[0]._phase._proposer._sampler.outcomes
     assert len(told) == fitting > 0
     assert {each.study for each in told} == {1}
     assert all(each.comparable for each in told)
@@ -205,9 +205,9 @@ def test_an_earlier_run_is_learnt_from_as_far_as_it_fits(make_study, make_loop, 
     (tmp_path / "far").mkdir()
     play(make_loop(elsewhere, "far/store.db")[0], make_record, hardware={"cpu": "another one"})
     far = make_study(tricks=["right", "solo"], search={"learn_from": ["far"]})
-    assert not any(each.comparable for each in make_loop(far, "near.db")[0]._phase._proposer._sampler.told)
+    assert not any(each.comparable for each in make_loop(far, "near.db")[0]._phase._proposer._sampler.outcomes)
     longer = make_study(tricks=["right", "solo"], search={"learn_from": ["old"]}, train={"epochs": 77})
-    assert not any(each.comparable for each in make_loop(longer, "longer.db")[0]._phase._proposer._sampler.told)
+    assert not any(each.comparable for each in make_loop(longer, "longer.db")[0]._phase._proposer._sampler.outcomes)
 
 
 def test_a_baseline_that_was_lost_with_its_worker_comes_first_again(make_study, make_loop, make_record):

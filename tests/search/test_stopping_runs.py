@@ -14,7 +14,6 @@ import psutil
 from optuna.trial import TrialState
 
 from tests.search.observer import Listener
-from tricksearch.records.goals import front_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.search.driver import run_study
 from tricksearch.search.loop import Loop
@@ -120,7 +119,7 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
 
     trained = [entry for entry in Cache(folder / "cache").usage() if entry.stage == "train"]
     assert len(trained) == len(records) - len(stopped(records))
-    assert {record.status for record in front_of(records, study)} == {"finished"}
+    assert {record.status for record in study.goals.front(records)} == {"finished"}
     table = pd.read_parquet(folder / "records.parquet")
     assert (table["status"] == "stopped").sum() == len(stopped(records))
 

@@ -81,7 +81,8 @@ def test_an_exported_folder_is_verified_and_a_wrong_record_is_not(exported, tmp_
     record = exported["1"].record
 
     def claims(**changes):
-        changed = dataclasses.replace(exported["1"], record=dataclasses.replace(record, **changes))
+        claimed = dataclasses.replace(record, measures=record.measures | changes)
+        changed = dataclasses.replace(exported["1"], record=claimed)
         return dataclasses.replace(found, exported=changed)
 
     one_image = 100 / record.validation_images
@@ -151,7 +152,10 @@ def test_a_model_that_is_not_the_one_measured_is_not_shipped(copy, monkeypatch, 
 
     def elsewhere(folder):
         run = real(folder)
-        changed = [dataclasses.replace(each, accuracy=each.accuracy + 2 / 3) for each in run.records]
+        changed = [
+            dataclasses.replace(each, measures=each.measures | {"accuracy": each.accuracy + 2 / 3})
+            for each in run.records
+        ]
         return dataclasses.replace(run, records=changed)
 
     monkeypatch.setattr(shipping, "_read", elsewhere)

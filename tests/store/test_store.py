@@ -10,7 +10,7 @@ from tricksearch.contract import InputError, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import STATUSES, Record
 from tricksearch.store import schema
-from tricksearch.store.facts import HISTORY, SCHEMA_NUMBER, SOURCES, STUDY
+from tricksearch.store.facts import HISTORY, SOURCES
 from tricksearch.store.folder import held_folder, open_store, open_study, read_records, read_store
 from tricksearch.store.store import Store
 
@@ -57,27 +57,13 @@ def test_a_store_reads_as_what_was_written(tmp_path_factory, follow, written):
     store.close()
 
 
-# As the version with schema 2 wrote it: a baseline, and a study without the settings that came later.
-SCHEMA_2 = """
-CREATE TABLE records (
-    id INTEGER NOT NULL, trial INTEGER NOT NULL, variant INTEGER NOT NULL, phase VARCHAR(20) NOT NULL,
-    status VARCHAR(20) NOT NULL, reason TEXT NOT NULL, recipe_key VARCHAR(16) NOT NULL, seed INTEGER NOT NULL,
-    record TEXT NOT NULL, PRIMARY KEY (id), UNIQUE (trial, variant), UNIQUE (recipe_key, seed)
-);
-CREATE TABLE facts (name VARCHAR(40) NOT NULL, value TEXT NOT NULL, PRIMARY KEY (name));
-INSERT INTO records VALUES (1, 0, 0, 'baseline', 'finished', '', '0123456789abcdef', 0,
-    '{"trial": 0, "phase": "baseline", "status": "finished", "reason": "", "seed": 0, "variant": 0,
-      "recipe": {"data": {"name": "digits"}, "tricks": {}}, "accuracy": 91.25, "latency_ms": 0.5}');
-INSERT INTO facts VALUES ('schema', '2'), ('sources', '{}'), ('study', '{"name": "old", "search": {"trials": 7}}');
-"""
-
-
 @pytest.fixture
-def old(tmp_path):
+def stored(tmp_path, make_record):
+    """The file of a store with one record."""
     path = tmp_path / "store.db"
-    with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA journal_mode=WAL")
-        connection.executescript(SCHEMA_2)
+    store = Store.at(path)
+    store.add([make_record(0, Recipe(), 91.25)])
+    store.close()
     return path
 
 
@@ -86,59 +72,25 @@ def dumped(path):
         return "\n".join(connection.iterdump())
 
 
-def test_an_old_store_is_copied_and_migrated(old):
-    before = dumped(old)
-    store = Store.at(old)
-    assert store.fact(SCHEMA_NUMBER) == schema.SCHEMA == 3
-    assert store.fact(STUDY) == {"name": "old", "search": {"trials": 7}}
-    assert [(record.phase, record.accuracy, record.seed) for record in store.records()] == [("baseline", 91.25, 0)]
-    assert store.reports() == []
-    store.report(0, 1, {"accuracy": 50.0})
-    assert store.reports() == [(0, 1, {"accuracy": 50.0})]
-    store.close()
-    assert dumped(old.with_name("store.schema2.db")) == before
-    Store.at(old).close()  # a second time there is nothing left to do
-    assert sorted(path.name for path in old.parent.glob("*.db")) == ["store.db", "store.schema2.db"]
-
-
-def test_another_studys_store_is_read_and_never_changed(old, tmp_path, make_record):
-    before = dumped(old)
-    with pytest.raises(InputError, match="has schema 2, this version reads schema 3") as told:
-        read_records(tmp_path)
-    assert "tricksearch report" in str(told.value)
-    assert (dumped(old), [path.name for path in tmp_path.glob("*.db")]) == (before, ["store.db"])
-    read_store(tmp_path).close()  # as `report` opens it
-    assert [record.accuracy for record in read_records(tmp_path)] == [91.25]
-    reader = read_store(tmp_path, read_only=True)
+def test_another_studys_store_is_read_and_never_changed(stored, make_record):
+    before = dumped(stored)
+    assert [record.accuracy for record in read_records(stored.parent)] == [91.25]
+    reader = read_store(stored.parent, read_only=True)
     with pytest.raises(InputError, match="readonly"):
         reader.add([make_record(1, Recipe())])
     reader.close()
+    assert dumped(stored) == before
 
 
-def test_a_migration_that_fails_changes_nothing(old, monkeypatch):
-    step, before = schema.STEPS[2], dumped(old)
-
-    def fails(connection):
-        step(connection)
-        raise OSError("no more")
-
-    monkeypatch.setattr(schema, "STEPS", {2: fails})
-    with pytest.raises(OSError, match="no more"):
-        Store.at(old)
-    assert dumped(old) == before
-    monkeypatch.undo()
-    assert Store.at(old).fact(SCHEMA_NUMBER) == 3
-
-
-@pytest.mark.parametrize("number", [1, 99])
-def test_a_schema_that_no_step_leads_from_is_refused_and_kept(old, number):
-    with sqlite3.connect(old) as connection:
+@pytest.mark.parametrize("number", [1, 2, 99])
+@pytest.mark.parametrize("read_only", [False, True])
+def test_a_store_of_another_schema_is_refused_and_kept(stored, number, read_only):
+    with sqlite3.connect(stored) as connection:
         connection.execute("update facts set value = ? where name = 'schema'", [str(number)])
-    before = dumped(old)
-    with pytest.raises(InputError, match=f"schema {number}, this version reads schema 3"):
-        Store.at(old)
-    assert dumped(old) == before
-    assert not old.with_name(f"store.schema{number}.db").exists()
+    before = dumped(stored)
+    with pytest.raises(InputError, match=f"schema {number}, this version reads schema {schema.SCHEMA}"):
+        read_store(stored.parent, read_only=read_only)
+    assert dumped(stored) == before
 
 
 def test_a_recipe_and_seed_are_stored_once(tmp_path, make_record):

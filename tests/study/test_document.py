@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from tricksearch.contract import InputError, build, defaults, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import NetSettings, TrainSettings
-from tricksearch.study.document import read_yaml, validate
+from tricksearch.study.document import validate
 from tricksearch.study.recipe_file import load_recipe
+from tricksearch.study.yaml_file import read_yaml
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sqlalchemy.engine import make_url
 
 from tricksearch.contract import InputError, discover
-from tricksearch.store.run import resolved
+from tricksearch.store.run import write_resolved
 from tricksearch.study.store_url import namespace, without_password
 from tricksearch.study.study import Study, load_study
 
@@ -180,16 +180,17 @@ def test_a_setting_that_is_new_has_had_its_default(write):
 SECRET = "hunter2/%40"
 
 
-def test_a_password_is_used_and_never_shown(write):
+def test_a_password_is_used_and_never_shown(write, tmp_path):
     study = load_study(write(f"store: 'postgresql://me:{SECRET}@db.example:5433/tricks?sslpassword={SECRET}'\n"))
     assert make_url(study.store).password == "hunter2/@"
     again = study.model_copy(update={"name": "other"})
+    write_resolved(tmp_path, study)
     for text in (
         repr(again),
         str(again),
         study.model_dump_json(),
         str(study.model_dump()),
-        yaml.safe_dump(resolved(study)),
+        (tmp_path / "study.resolved.yaml").read_text(),
     ):
         assert "hunter2" not in text
         assert "psycopg://me@db.example:5433/tricks" in text or "Study(" in text or text.startswith("name=")

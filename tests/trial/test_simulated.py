@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import time
+from pathlib import Path
 from statistics import correlation, fmean, stdev
 
 import pytest
@@ -16,7 +17,9 @@ from tricksearch.contract import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
-from tricksearch.study.document import read_yaml, validate
+from tricksearch.study.document import validate
+from tricksearch.study.yaml_file import read_yaml
+from tricksearch.trial.job import Job
 from tricksearch.trial.simulated import SimulationSettings, simulate
 
 WORLD = """
@@ -39,8 +42,10 @@ def recipe(*tricks: str, epochs: int = EPOCHS) -> Recipe:
 
 
 def trial(*tricks, settings=None, seed=0, number=0, epochs=EPOCHS, **options) -> list[Record]:
-    options = {"phase": "screen", "epochs": EPOCHS} | options
-    return simulate(recipe(*tricks, epochs=epochs), seed, settings or world(), number=number, **options)
+    simulation = {"settings": (settings or world()).model_dump(mode="json"), "epochs": EPOCHS}
+    options = {"phase": "screen", "trial": number} | options
+    job = Job.of(recipe(*tricks, epochs=epochs), seed, cache=Path("none"), simulation=simulation, **options)
+    return simulate(job)
 
 
 def test_a_record_is_whole_and_says_that_it_is_simulated():
@@ -197,10 +202,13 @@ def test_what_cannot_be_simulated_is_said(text, wrong, tmp_path):
 def test_torch_is_not_needed():
     code = """
 import sys
+from pathlib import Path
 from tricksearch.records.recipe import Recipe
+from tricksearch.trial.job import Job
 from tricksearch.trial.simulated import SimulationSettings, simulate
 assert "numpy" not in sys.modules
-simulate(Recipe(), 0, SimulationSettings(), number=0, phase="screen", epochs=20)
+simulation = {"settings": SimulationSettings().model_dump(mode="json"), "epochs": 20}
+simulate(Job.of(Recipe(), cache=Path("none"), simulation=simulation))
 print(*{name.partition(".")[0] for name in sys.modules})
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -7,7 +7,7 @@ import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
@@ -55,6 +55,9 @@ class Record:
     recipe_key: str = ""  # the recipe's own, which `replace` of the recipe has to empty; worked out where it is empty
 
     def __post_init__(self) -> None:
+        if None in self.measures.values():
+            taken = {name: value for name, value in self.measures.items() if value is not None}
+            object.__setattr__(self, "measures", taken)
         if not self.recipe_key:
             object.__setattr__(self, "recipe_key", Recipe.model_validate(self.recipe).key)
 
@@ -93,6 +96,13 @@ class Record:
     def tricks(self) -> dict[str, dict[str, Any]]:
         """The tricks that are on, with their values."""
         return dict(self.recipe.get("tricks", {}))
+
+    if not TYPE_CHECKING:  # in notebooks, `record.params` too; the package itself says `value("params")`
+
+        def __getattr__(self, name: str) -> float | None:
+            if name in MEASURES:
+                return self.measures.get(name)
+            raise AttributeError(f"a record has no '{name}'")
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON, as it crosses from a worker and stands in the store: each measure is a key of its own."""

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 MADE = ("train", "compress", "deploy")  # the stages that lead to the file
-SHIPPED = Path(__file__).with_name(PREDICT)
+SHIPPED = Path(__file__).with_name("predict_template.py")
 
 
 @dataclass(frozen=True)

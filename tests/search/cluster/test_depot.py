@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover, source_hash
 from tricksearch.records.settings import DataSettings
+from tricksearch.search.cluster import depot as module
+from tricksearch.search.cluster import node as node_module
 from tricksearch.search.cluster.bundle import PLUGINS, pack, plugin_folders
-from tricksearch.search.cluster.bundle import depot as module
-from tricksearch.search.cluster.bundle import node as node_module
 from tricksearch.search.cluster.depot import Depot, Refused, node_folder
 from tricksearch.search.cluster.node import NodeCache, Site, own_data
 from tricksearch.trial.cache import Cache

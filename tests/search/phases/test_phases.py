@@ -9,14 +9,13 @@ from hypothesis import strategies as st
 
 from tests.search.observer import Listener
 from tricksearch.contract import InputError
-from tricksearch.records.goals import front_of
 from tricksearch.search.loop import Loop
 from tricksearch.search.phases.findings import findings_of
 from tricksearch.search.phases.phase import mark_of
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.space.space import Space
 from tricksearch.store.store import Store
-from tricksearch.trial.run import simulated
+from tricksearch.trial.simulated import simulate
 
 ALL = ["screen", "search", "ablate", "confirm"]
 NOISE = {"latency_ms": {"base": 1.0, "sd": 0.5}, "train_seconds": {"base": 10.0, "sd": 1.0}}
@@ -61,7 +60,7 @@ def play(loop, at_a_time=1, order=None, count=10_000):
         if not running:
             break
         job = running.pop(order.randrange(len(running)) if order else 0)
-        loop.finish(simulated(job))
+        loop.finish(simulate(job))
         done += 1
     return done
 
@@ -106,7 +105,7 @@ def test_what_was_confirmed_never_moves_the_front(make_simulated, make_loop):
     records = store.records()
     kept = [record for record in records if record.phase != "confirm"]
     assert len(kept) < len(records)
-    assert front_of(records, study) == front_of(kept, study)
+    assert study.goals.front(records) == study.goals.front(kept)
 
 
 @settings(max_examples=12)
@@ -146,7 +145,7 @@ def test_an_arm_of_which_all_runs_failed_gets_no_interval(make_simulated, make_l
     study = make_simulated(["screen"])
     loop, store = make_loop(study)
     while (job := loop.next()) is not None:
-        records = simulated(job)
+        records = simulate(job)
         if "solo" in job.recipe["tricks"]:
             records = [type(each)(**(vars(each) | {"status": "failed", "reason": "broke"})) for each in records]
         loop.finish(records)
@@ -259,7 +258,7 @@ def test_short_and_long_screens_show_a_trick_whose_sign_changes(make_simulated, 
     assert shifts["solo"] == "sign changes"
     assert shifts["left"] != "sign changes"
     assert all(record.recipe["train"]["epochs"] == 2 for record in store.records() if record.phase == "fidelity")
-    assert all(record.phase != "fidelity" for record in front_of(store.records(), study))
+    assert all(record.phase != "fidelity" for record in study.goals.front(store.records()))
 
 
 def laid_out(study, registry_of):
