@@ -15,7 +15,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import TrialState
 
 from tricksearch.contract import InputError, discover
-from tricksearch.search.dashboard import Mirror, serve, write_mirror
+from tricksearch.search.dashboard import OptunaMirror, serve, write_mirror
 from tricksearch.store.folder import open_store
 
 
@@ -78,7 +78,7 @@ def test_it_follows_the_store_and_begins_anew_with_another_space(run, tmp_path):
     folder, opened = run
     store, record = opened(tricks=["left", "solo"])
     store.add([record(0, {}), record(0, {"left": {"factor": 1.9}}, variant=1)])
-    mirror = Mirror(store, folder, tmp_path / "mirror.db")
+    mirror = OptunaMirror(store, folder, tmp_path / "mirror.db")
     assert mirror.update() == 0
     store.add([record(1, {"solo": {"kind": "a"}})])
     assert mirror.update() == 1
@@ -99,7 +99,7 @@ def test_a_bound_that_waits_for_the_baseline_holds_for_what_came_before_it(run, 
     folder, opened = run
     store, record = opened(constraints=["latency_ms <= 1.1 * baseline"])
     store.add([record(1, {"solo": {"kind": "a"}}, 92.5, 3.0)])  # the baseline's worker was lost: it runs again
-    mirror = Mirror(store, folder, tmp_path / "mirror.db")
+    mirror = OptunaMirror(store, folder, tmp_path / "mirror.db")
 
     def best():
         return {trial.user_attrs["record"] for trial in trials(tmp_path / "mirror.db").best_trials}

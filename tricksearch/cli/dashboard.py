@@ -8,7 +8,7 @@ from rich.console import Console
 
 
 def dashboard_command(folder: Path, port: int, no_serve: bool) -> None:
-    """Mirror a run's store for Optuna's dashboard, and serve it until Ctrl-C."""
+    """OptunaMirror a run's store for Optuna's dashboard, and serve it until Ctrl-C."""
     from tricksearch.search.dashboard import serve, write_mirror
 
     console = Console(highlight=False)

@@ -29,7 +29,7 @@ from tricksearch.study.study import Study
 STOPPED = "stopped"  # the status of a trial that its rivals ended early
 
 
-class Mirror:
+class OptunaMirror:
     """An Optuna study of a run's records. The store stays the truth: nothing is read back from here."""
 
     _bounds: list[Bound]
@@ -37,7 +37,7 @@ class Mirror:
     _study: optuna.Study
 
     def __init__(self, run: StoredRun, file: Path) -> None:
-        """Mirror the store of a run to `file`, which is made, and must not be there yet.
+        """OptunaMirror the store of a run to `file`, which is made, and must not be there yet.
 
         Raises InputError where the store holds no study, or a trick of the study is not here.
         """
@@ -157,7 +157,7 @@ def write_mirror(folder: Path) -> tuple[Path, int]:
     with StoredRun.open(folder) as run:
         try:
             with tempfile.TemporaryDirectory(prefix=".optuna-", dir=folder) as scratch:
-                mirror = Mirror(run, Path(scratch) / MIRROR)
+                mirror = OptunaMirror(run, Path(scratch) / MIRROR)
                 mirror.close()
                 os.replace(Path(scratch) / MIRROR, folder / MIRROR)
         except OSError as error:
@@ -180,7 +180,7 @@ def serve(folder: Path, port: int, note: Callable[[str], None]) -> None:
             remedy="install it with pip install 'tricksearch[dashboard]', or write the mirror alone with --no-serve",
         ) from error
     with StoredRun.open(folder) as run, tempfile.TemporaryDirectory(prefix="tricksearch-dashboard-") as scratch:
-        mirror = Mirror(run, Path(scratch) / MIRROR)
+        mirror = OptunaMirror(run, Path(scratch) / MIRROR)
         try:
             with _server(port, wsgi(mirror.storage)) as server, _following(mirror, note):
                 note(f"Dashboard of {folder}: http://{HOST}:{server.server_port}/ (Ctrl-C ends it)")
@@ -192,7 +192,7 @@ def serve(folder: Path, port: int, note: Callable[[str], None]) -> None:
 class _following:
     """Keeps a mirror up to date in a thread of its own until the block ends."""
 
-    def __init__(self, mirror: Mirror, note: Callable[[str], None]) -> None:
+    def __init__(self, mirror: OptunaMirror, note: Callable[[str], None]) -> None:
         self._mirror, self._note, self._over = mirror, note, threading.Event()
         self._thread = threading.Thread(target=self._follow, name="mirror", daemon=True)
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tricksearch.records.averages import by_recipe
 from tricksearch.records.record import Record
-from tricksearch.search.phases.budget import Ledger
+from tricksearch.search.phases.budget import SearchBudget
 from tricksearch.search.phases.budget import stalled as stalled_groups
 from tricksearch.search.phases.replicates import BASELINE_RUNS, MOST_RUNS, next_replicate, seed_noise
 from tricksearch.study.study import Study
@@ -47,14 +47,14 @@ def stalled(asked, records, trials):
 )
 def test_a_budget_that_is_used_up_ends_the_search(search, said):
     used = {"spent_epochs": 15.0, "wall_seconds": 1800.0, "hardware": {"gpus": ["H200"]}}
-    found = Ledger(study(**search), [record(0, **used), record(1, **used)], seconds=1800).used_up()
+    found = SearchBudget(study(**search), [record(0, **used), record(1, **used)], seconds=1800).used_up()
     assert (found is None) == (said is None)
     assert said is None or said in found
 
 
 def test_hours_on_a_machine_without_a_gpu_are_no_gpu_hours():
     records = [record(0, wall_seconds=1e9, hardware={"gpus": []})]
-    assert Ledger(study(gpu_hours=0.1), records).used_up() is None
+    assert SearchBudget(study(gpu_hours=0.1), records).used_up() is None
 
 
 def test_a_search_stalls_when_nothing_better_was_found_for_so_many_trials():

@@ -1,4 +1,4 @@
-"""What the driver needs before it can use a cluster's nodes: its luggage, the depot, the token."""
+"""What the driver needs before it can use a cluster's nodes: its bundle of sources, the cache server, the token."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from typing import Any
 
 from tricksearch.contract import InputError
 from tricksearch.contract.discovery import BUILT_IN
-from tricksearch.search.cluster.depot import Depot, node_folder
+from tricksearch.search.cluster.cache_server import CacheServer, node_folder
 from tricksearch.search.loop import Loop
 
 PLUGINS = "study_plugins"
-DEPOT = "TRICKSEARCH_DEPOT"  # tells a worker that it may be away from the driver's machine, and whom to ask
+CACHE_SERVER = (
+    "TRICKSEARCH_CACHE_SERVER"  # tells a worker that it may be away from the driver's machine, and whom to ask
+)
 LIMIT = 100 * 2**20  # bytes; Ray's own limit is 500 MiB, in the memory of the head node
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # one time for all files: the same contents are the same package
 
@@ -73,13 +75,13 @@ def _files(root: Path) -> Iterable[tuple[str, Path]]:
                 yield path.relative_to(root).as_posix(), path
 
 
-def runtime_env(package: Path, depot: str) -> dict[str, Any]:
+def runtime_env(package: Path, server: str) -> dict[str, Any]:
     """What Ray sets up for each worker of this run."""
-    return {"working_dir": str(package), "env_vars": {DEPOT: depot}}
+    return {"working_dir": str(package), "env_vars": {CACHE_SERVER: server}}
 
 
-class DepotActor(Depot):
-    """The depot as an actor of Ray."""
+class CacheServerActor(CacheServer):
+    """The server as an actor of Ray."""
 
     def home(self) -> str:
         """Ray's name of the node that it runs on."""
@@ -88,7 +90,7 @@ class DepotActor(Depot):
         return str(ray.get_runtime_context().get_node_id())
 
 
-class Luggage:
+class ClusterBundle:
     """What travels to the nodes with a run: packed before Ray is joined, served when it is.
 
     Raises InputError for plugins that cannot travel.
@@ -99,14 +101,14 @@ class Luggage:
         from tricksearch.trial.data.packed import digest_of
 
         self._loop = loop
-        self._name = f"tricksearch-depot-{uuid.uuid4().hex}"
+        self._name = f"tricksearch-cache-server-{uuid.uuid4().hex}"
         self._digest = digest_of(cached_data(loop.study.data))
-        package = pack(loop.study.plugins, scratch / "luggage.zip")
+        package = pack(loop.study.plugins, scratch / "bundle.zip")
         self.runtime_env = runtime_env(package, f"{self._name}:{self._digest}")
         self._actor: Any = None  # Ray ends an actor that nobody holds
 
     def open(self) -> None:
-        """Start the depot on this machine. Raises InputError where it cannot use the study's cache."""
+        """Start the server on this machine. Raises InputError where it cannot use the study's cache."""
         import ray
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -121,7 +123,7 @@ class Luggage:
         }
         study = self._loop.study
         self._actor = (
-            ray.remote(DepotActor)
+            ray.remote(CacheServerActor)
             .options(**options)
             .remote(
                 str(self._loop.cache),

@@ -17,7 +17,7 @@ from tricksearch.contract import InputError
 from tricksearch.records.record import Record
 from tricksearch.records.settings import DataSettings
 from tricksearch.search.cluster.bundle import plugin_folders
-from tricksearch.search.cluster.depot import CHUNK, DATA, check_names, manifest, node_folder, take_in
+from tricksearch.search.cluster.cache_server import CHUNK, DATA, check_names, manifest, node_folder, take_in
 from tricksearch.trial.cache import Cache, Entry
 from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
@@ -26,20 +26,20 @@ from tricksearch.trial.rungs import Report
 
 log = logging.getLogger(__name__)
 
-Ask = Callable[..., Any]  # the name of a method of the depot and its arguments -> what it returns
+Ask = Callable[..., Any]  # the name of a method of the server and its arguments -> what it returns
 
 
 class NodeCache(Cache):
-    """A cache of this node that asks the depot for what it lacks, and brings it what is made or used here."""
+    """A cache of this node that asks the server for what it lacks, and brings it what is made or used here."""
 
     def __init__(self, folder: Path, ask: Ask) -> None:
         super().__init__(folder)
         self._ask = ask
-        self._at_home: set[tuple[str, str]] = set()  # entries that the depot is known to have
+        self._at_home: set[tuple[str, str]] = set()  # entries that the server is known to have
         self._unsent: set[tuple[str, str]] = set()
 
     def get(self, stage: str, key: str) -> Entry | None:
-        """The entry, from here or from the depot."""
+        """The entry, from here or from the server."""
         entry = super().get(stage, key)
         if entry is not None:
             self._unsent.add((stage, key))  # made for another study perhaps
@@ -47,7 +47,7 @@ class NodeCache(Cache):
         try:
             fetched = fetch(Cache(self.folder), stage, key, self._ask)
         except Exception as error:  # it is only asked for help: the stage can be run here
-            log.warning("the depot could not give %s/%s: %s", stage, key, error)
+            log.warning("the server could not give %s/%s: %s", stage, key, error)
             return None
         if not fetched:
             return None
@@ -77,7 +77,7 @@ class NodeCache(Cache):
 
 
 def fetch(cache: Cache, stage: str, key: str, ask: Ask) -> bool:
-    """Get an entry from the depot into a cache; False where it has none. Raises Refused for what is damaged."""
+    """Get an entry from the server into a cache; False where it has none. Raises Refused for what is damaged."""
     offer = ask("offer", stage, key)
     if not offer:
         return False
@@ -94,7 +94,7 @@ def fetch(cache: Cache, stage: str, key: str, ask: Ask) -> bool:
 
 
 def send(entry: Entry, ask: Ask) -> None:
-    """Bring an entry to the depot. Raises InputError where it cannot be kept there."""
+    """Bring an entry to the server. Raises InputError where it cannot be kept there."""
     upload = uuid.uuid4().hex
     problem = ""
     for name in entry.files:
@@ -113,7 +113,7 @@ def send(entry: Entry, ask: Ask) -> None:
         )
 
 
-class Site:
+class ClusterNode:
     """This node, for one study."""
 
     def __init__(self, ask: Ask, digest: str, folder: Path) -> None:
@@ -182,14 +182,14 @@ def own_data(settings: DataSettings) -> Any:
 
 
 @functools.cache
-def site(depot: str) -> Site | None:
+def site(server: str) -> ClusterNode | None:
     """This node, or None on the driver's own machine, where trials find everything in its place.
 
-    `depot` is "name of the actor:digest of the study's data". Raises InputError where nothing can be kept here.
+    `server` is "name of the actor:digest of the study's data". Raises InputError where nothing can be kept here.
     """
     import ray
 
-    name, _, digest = depot.partition(":")
+    name, _, digest = server.partition(":")
     actor = ray.get_actor(name)
     if ray.get_runtime_context().get_node_id() == ray.get(actor.home.remote()):
         return None
@@ -197,10 +197,10 @@ def site(depot: str) -> Site | None:
     def ask(method: str, *arguments: Any) -> Any:
         return ray.get(getattr(actor, method).remote(*arguments))
 
-    return Site(ask, digest, node_folder())
+    return ClusterNode(ask, digest, node_folder())
 
 
-def run_on_node(job: Job, depot: str, report: Report) -> list[Record]:
-    """Run a trial for the study of this depot; `report` hears of its rungs."""
-    here = site(depot)
+def run_on_node(job: Job, server: str, report: Report) -> list[Record]:
+    """Run a trial for the study of this server; `report` hears of its rungs."""
+    here = site(server)
     return run_job(job, report) if here is None else here.run(job, report)

@@ -14,7 +14,7 @@ from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.search.phases.measures import compared, contrasted, measures_of, verdicts_on
-from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, mark_of
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.space.space import Space
 from tricksearch.store.facts import ABLATION
@@ -52,10 +52,10 @@ class Ablation:
         self.steps = [{other: whole[other] for other in target.order[:count]} for count in range(len(target.order) + 1)]
         self.pairs = {(a, b): {a: whole[a], b: whole[b]} for a, b in combinations(sorted(whole), 2)}
 
-    def plan(self, records: Sequence[Record]) -> list[Wanted]:
+    def plan(self, records: Sequence[Record]) -> list[PlannedRun]:
         """All arms, and when they have run the minimal recipe, where it is another one."""
-        plain = Wanted("baseline", self._study.base_recipe(), self._study.search.seed)
-        wanted: dict[tuple[str, str, int], Wanted] = {plain.mark: plain}
+        plain = PlannedRun("baseline", self._study.base_recipe(), self._study.search.seed)
+        wanted: dict[tuple[str, str, int], PlannedRun] = {plain.mark: plain}
         for tricks, seeds in self._arms():
             for run in self._runs(tricks, seeds):
                 wanted[run.mark] = run
@@ -173,17 +173,17 @@ class Ablation:
         """The runs of an arm that so many are compared with: sqrt(k) times theirs (Dunnett 1955)."""
         return min(math.ceil(self._seeds * math.sqrt(others)), REFERENCE_SEEDS * self._seeds)
 
-    def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[Wanted]:
+    def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[PlannedRun]:
         recipe = self._study.recipe(dict(sorted(tricks.items())))
         return [
-            Wanted("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
+            PlannedRun("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
             for place in range(count)
         ]
 
 
 def ablate_plan(
     study: Study, space: Space, registry: Registry, store: Store, records: Sequence[Record]
-) -> Callable[[Sequence[Record]], list[Wanted]]:
+) -> Callable[[Sequence[Record]], list[PlannedRun]]:
     """What an ablation wants to run; nothing where there is no recipe with a trick to ablate."""
     target = target_of(store) if store.fact(ABLATION) else None
     searched = sum(record.phase not in {"ablate", "confirm"} for record in records)

@@ -11,7 +11,7 @@ from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 
 
-class Batch:
+class TrialBatch:
     """The trials that are asked for together, with nothing learnt between them: what a reproducible search needs.
 
     The batches go by the trials' numbers, so that a run that was interrupted goes on with the same ones. Where the

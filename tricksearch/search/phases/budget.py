@@ -17,7 +17,7 @@ BEHIND = 0.1  # how far behind the worst values the reference point lies, as a s
 MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
 
 
-class Ledger:
+class SearchBudget:
     """What a search has spent so far, and, where a decision hangs on it, the runs of each recipe."""
 
     def __init__(

@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from tricksearch.contract import Registry
 from tricksearch.search.phases.ablate import ablate_plan
 from tricksearch.search.phases.confirm import confirm_plan
-from tricksearch.search.phases.phase import Designed, Numbers, Phase
+from tricksearch.search.phases.phase import DesignedPhase, Phase, TrialNumbers
 from tricksearch.search.phases.screen import screen_plan
-from tricksearch.search.phases.search import Searching
+from tricksearch.search.phases.search import SearchPhase
 from tricksearch.search.space.space import Space
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
@@ -22,14 +22,14 @@ def phases_of(study: Study, space: Space, registry: Registry, store: Store, work
     """
     for name in study.phases:
         records = store.records()
-        numbers = Numbers(record.trial for record in records)
+        numbers = TrialNumbers(record.trial for record in records)
         if name == "search":
-            yield Searching(study, space, store, records, numbers, workers)
+            yield SearchPhase(study, space, store, records, numbers, workers)
         elif name == "screen":
             plan = screen_plan(study, space, store)
-            yield Designed("screen", ("baseline", "screen", "fidelity"), plan, records, numbers)
+            yield DesignedPhase("screen", ("baseline", "screen", "fidelity"), plan, records, numbers)
         elif name == "ablate":
             arms = ablate_plan(study, space, registry, store, records)
-            yield Designed("ablate", ("baseline", "ablate"), arms, records, numbers)
+            yield DesignedPhase("ablate", ("baseline", "ablate"), arms, records, numbers)
         else:
-            yield Designed("confirm", ("confirm",), confirm_plan(study, store, records), records, numbers)
+            yield DesignedPhase("confirm", ("confirm",), confirm_plan(study, store, records), records, numbers)

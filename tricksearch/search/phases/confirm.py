@@ -7,7 +7,7 @@ from typing import Any
 
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
-from tricksearch.search.phases.phase import Wanted, fresh_seed
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
@@ -15,7 +15,9 @@ from tricksearch.study.study import Study
 Tricks = dict[str, dict[str, Any]]
 
 
-def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Callable[[Sequence[Record]], list[Wanted]]:
+def confirm_plan(
+    study: Study, store: Store, records: Sequence[Record]
+) -> Callable[[Sequence[Record]], list[PlannedRun]]:
     """What a confirmation wants to run: the choice is made once, from the records that are there now."""
     fact = store.fact(CONFIRMATION)
     searched = sum(record.phase != "confirm" for record in records)
@@ -23,12 +25,12 @@ def confirm_plan(study: Study, store: Store, records: Sequence[Record]) -> Calla
         fact = {"tricks": chosen(study, store, records), "searched": searched, "recipes": study.confirm.recipes}
         store.put_fact(CONFIRMATION, fact)
 
-    def plan(records: Sequence[Record]) -> list[Wanted]:
+    def plan(records: Sequence[Record]) -> list[PlannedRun]:
         runs = []
         for tricks in fact["tricks"]:
             recipe = study.recipe(tricks)
             runs += [
-                Wanted("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
+                PlannedRun("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
                 for place in range(study.confirm.seeds)
             ]
         return runs

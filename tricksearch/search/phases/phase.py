@@ -54,7 +54,7 @@ class Phase(Protocol):
         """Hear what an attempt cost of which no record will tell; `epochs` are those to its last rung."""
 
 
-class Numbers:
+class TrialNumbers:
     """The numbers of trials; each new one gets the lowest that is free."""
 
     def __init__(self, taken: Iterable[int]) -> None:
@@ -81,7 +81,7 @@ def fresh_seed(*parts: object) -> int:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PlannedRun:
     """A run that a design asks for."""
 
     phase: str
@@ -95,7 +95,7 @@ class Wanted:
         return self.phase, self.recipe.key, self.seed
 
 
-class Designed:
+class DesignedPhase:
     """A phase whose runs follow from a design, and from the records that there are of it.
 
     `plan` gives all runs that are wanted, those that were run included, from the records of this phase so far; it is
@@ -107,16 +107,16 @@ class Designed:
         self,
         name: str,
         phases: Sequence[str],
-        plan: Callable[[Sequence[Record]], Sequence[Wanted]],
+        plan: Callable[[Sequence[Record]], Sequence[PlannedRun]],
         records: Sequence[Record],
-        numbers: Numbers,
+        numbers: TrialNumbers,
     ) -> None:
         """`phases` are those of the records that it makes."""
         self.name, self.ended = name, ""
         self._plan, self._numbers = plan, numbers
         self._records = [record for record in records if record.phase in phases]
-        self._asked: dict[int, Wanted] = {}
-        self._queue: deque[Wanted] = deque()
+        self._asked: dict[int, PlannedRun] = {}
+        self._queue: deque[PlannedRun] = deque()
         self._refill()
 
     @property
@@ -161,7 +161,7 @@ class Designed:
 
     def _refill(self) -> None:
         known = {mark_of(record) for record in self._records}
-        missing: dict[tuple[str, str, int], Wanted] = {}
+        missing: dict[tuple[str, str, int], PlannedRun] = {}
         for wanted in self._plan(self._records):
             if wanted.mark not in known:
                 missing.setdefault(wanted.mark, wanted)
@@ -169,5 +169,5 @@ class Designed:
 
 
 def mark_of(record: Record) -> tuple[str, str, int]:
-    """What tells a run from every other one; see Wanted."""
+    """What tells a run from every other one; see PlannedRun."""
     return record.phase, Recipe.model_validate(record.recipe).key, record.seed

@@ -12,7 +12,7 @@ from tricksearch.records.hardware import hardware
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import REJECTED, STOPPED, Record
-from tricksearch.search.phases.phase import Numbers, Proposal
+from tricksearch.search.phases.phase import Proposal, TrialNumbers
 from tricksearch.search.phases.replicates import Replicate, settled
 from tricksearch.search.samplers.base import Outcome
 from tricksearch.search.samplers.registry import make_sampler
@@ -35,10 +35,10 @@ class Proposer:
         records: Sequence[Record] = (),
         earlier: Sequence[Sequence[Record]] = (),
         untold: Sequence[Record] = (),
-        numbers: Numbers | None = None,
+        numbers: TrialNumbers | None = None,
     ) -> None:
         self._study, self._space = study, space
-        self._numbers = numbers or Numbers(record.trial for record in (*records, *untold))
+        self._numbers = numbers or TrialNumbers(record.trial for record in (*records, *untold))
         self._base = study.base_recipe()
         self._seen: set[str] = set()
         self._baseline = baseline_of(averaged(records))

@@ -10,7 +10,7 @@ from tricksearch.contract import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.search.phases.measures import measures_of, relative, value_of, verdicts_on
-from tricksearch.search.phases.phase import Wanted, fresh_seed, mark_of
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, mark_of
 from tricksearch.search.space.space import Space
 from tricksearch.store.facts import SCREENS
 from tricksearch.store.store import Store
@@ -27,7 +27,7 @@ class Cell:
     """A run of the design: the searched tricks that are on, and how it was asked for."""
 
     tricks: tuple[str, ...]
-    wanted: Wanted
+    wanted: PlannedRun
 
 
 class Screen:
@@ -61,9 +61,9 @@ class Screen:
         """Whether there was a screen that was laid out otherwise."""
         return self._store is not None and any(mark != self._mark for mark in self._store.fact(SCREENS) or {})
 
-    def plan(self, records: Sequence[Record]) -> list[Wanted]:
+    def plan(self, records: Sequence[Record]) -> list[PlannedRun]:
         """The baseline, the short screen where one is asked for, then block after block until all is decided."""
-        wanted = [Wanted("baseline", self._study.base_recipe(), self._study.search.seed)]
+        wanted = [PlannedRun("baseline", self._study.base_recipe(), self._study.search.seed)]
         if self._study.screen.short_epochs is not None:
             wanted += [cell.wanted for cell in self.short()]
         for block in self._blocks(records):
@@ -157,7 +157,7 @@ class Screen:
         for place, tricks in enumerate(rows):
             recipe = base.model_copy(update={"tricks": self._space.recommended(tricks)})
             seed = fresh_seed(study.search.seed, phase, self._mark, number, place)
-            cells.append(Cell(tuple(tricks), Wanted(phase, recipe, seed)))
+            cells.append(Cell(tuple(tricks), PlannedRun(phase, recipe, seed)))
         return cells
 
     def _looks(self, blocks: int) -> Looks | None:
@@ -190,6 +190,6 @@ class Screen:
         return verdicts
 
 
-def screen_plan(study: Study, space: Space, store: Store) -> Callable[[Sequence[Record]], list[Wanted]]:
+def screen_plan(study: Study, space: Space, store: Store) -> Callable[[Sequence[Record]], list[PlannedRun]]:
     """What a screen wants to run. Raises InputError where the study allows too few runs."""
     return Screen(study, space, store).plan

@@ -9,9 +9,9 @@ from typing import Any
 
 from tricksearch.records.averages import mean_of
 from tricksearch.records.record import FRONT_PHASES, SEARCH_PHASES, Record
-from tricksearch.search.phases.batches import Batch
-from tricksearch.search.phases.budget import Ledger
-from tricksearch.search.phases.phase import Numbers, Proposal
+from tricksearch.search.phases.batches import TrialBatch
+from tricksearch.search.phases.budget import SearchBudget
+from tricksearch.search.phases.phase import Proposal, TrialNumbers
 from tricksearch.search.phases.proposer import Proposer
 from tricksearch.search.phases.replicates import next_replicate, settled
 from tricksearch.search.space.space import Space
@@ -21,7 +21,7 @@ from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 
 
-class Searching:
+class SearchPhase:
     """Hands out no more than the study's number of trials, those of earlier runs counted in."""
 
     def __init__(
@@ -30,7 +30,7 @@ class Searching:
         space: Space,
         store: Store,
         records: Sequence[Record],
-        numbers: Numbers,
+        numbers: TrialNumbers,
         workers: int = 1,
     ) -> None:
         """`records` are all that are stored; `workers` is the size of a batch, where the search is reproducible."""
@@ -40,11 +40,11 @@ class Searching:
         designed = {record.trial for record in records if record.phase != "search"}
         if len(designed) == sum(record.phase == "baseline" and not record.variant for record in records):
             designed = set()  # the search itself began with the baseline
-        self._batch = Batch(study, store, workers)
+        self._batch = TrialBatch(study, store, workers)
         known, untold = self._batch.divided([record for record in records if record.phase in FRONT_PHASES], designed)
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, space, known, earlier, untold, numbers)
-        self._ledger = Ledger(study, known, store.fact(SECONDS) or 0.0, store.fact(LOST))
+        self._ledger = SearchBudget(study, known, store.fact(SECONDS) or 0.0, store.fact(LOST))
         self._clock = time.monotonic()
         self._asked: dict[int, Proposal] = {}
         self._trials = {record.trial for record in own}

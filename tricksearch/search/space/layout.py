@@ -234,7 +234,7 @@ class Layout:
 
     @staticmethod
     def _drawn(parameter: Parameter, n: int, random: np.random.Generator) -> Rows:
-        """Numbers (n,) drawn uniformly at random."""
+        """TrialNumbers (n,) drawn uniformly at random."""
         drawn = random.random(n)
         return (
             drawn

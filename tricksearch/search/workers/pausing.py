@@ -13,7 +13,7 @@ from tricksearch.trial.rungs import Progress, Report, Stopped
 Work = Callable[[Report], list[Record]]
 
 
-class Handover:
+class PausingTrial:
     """Runs one piece of work at a time, from rung to rung. Not for use from several threads at once.
 
     All of it runs in one thread, which is started once: the runner's process ends with the thread that started it.

@@ -31,7 +31,7 @@ os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
 import ray
 from ray import tune
 
-from tricksearch.search.cluster.bundle import Luggage
+from tricksearch.search.cluster.bundle import ClusterBundle
 from tricksearch.search.workers.capacity import gpus_of_a_trial, room_for
 from tricksearch.search.workers.scheduler import RungScheduler
 from tricksearch.search.workers.worker import TrialWorker
@@ -48,10 +48,10 @@ def run_on_ray(
     _memory_is_the_trials()
     with contextlib.ExitStack() as stack:
         scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="tricksearch-ray-"))
-        luggage = Luggage(loop, Path(scratch)) if address else None
-        stack.enter_context(_ray(address, threads, workers, luggage.runtime_env if luggage else None))
-        if luggage:
-            luggage.open()
+        bundle = ClusterBundle(loop, Path(scratch)) if address else None
+        stack.enter_context(_ray(address, threads, workers, bundle.runtime_env if bundle else None))
+        if bundle:
+            bundle.open()
         gpus = gpus_of_a_trial(loop.study, address)
         searcher = LoopSearcher(loop, room_for(threads, gpus, workers, address))
         tuner = tune.Tuner(

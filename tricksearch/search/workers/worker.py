@@ -10,8 +10,8 @@ from ray import tune
 
 from tricksearch.contract import InputError
 from tricksearch.records.record import Record
-from tricksearch.search.cluster.bundle import DEPOT
-from tricksearch.search.workers.pausing import Handover
+from tricksearch.search.cluster.bundle import CACHE_SERVER
+from tricksearch.search.workers.pausing import PausingTrial
 from tricksearch.search.workers.scheduler import PROGRESS
 from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_job
@@ -28,12 +28,12 @@ class TrialWorker(tune.Trainable):
     def setup(self, config: dict[str, Any]) -> None:
         """Take the job; Ray calls it when the process is new."""
         self._job = Job(**json.loads(config["job"]))
-        self._handover = Handover()
+        self._pausing = PausingTrial()
         self._report: Report = lambda progress: None
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
         """Take the next job in the same process."""
-        self._handover.stop()
+        self._pausing.stop()
         self._job = Job(**json.loads(new_config["job"]))
         return True
 
@@ -41,7 +41,7 @@ class TrialWorker(tune.Trainable):
         """Run the whole trial, or up to its next rung."""
         job = self._job
         try:
-            made = self._handover.step(lambda report: self._heard(job, report)) if job.rungs else self.run(job)
+            made = self._pausing.step(lambda report: self._heard(job, report)) if job.rungs else self.run(job)
             if isinstance(made, Progress):
                 return {PROGRESS: json.dumps(made.to_json())}
             return {"records": json.dumps([record.to_json() for record in made]), "done": True}
@@ -54,16 +54,16 @@ class TrialWorker(tune.Trainable):
 
     def run(self, job: Job) -> list[Record]:
         """The trial itself."""
-        depot = os.environ.get(DEPOT)
-        if depot is None:
+        server = os.environ.get(CACHE_SERVER)
+        if server is None:
             return run_job(job, self._report)
         from tricksearch.search.cluster.node import run_on_node
 
-        return run_on_node(job, depot, self._report)
+        return run_on_node(job, server, self._report)
 
     def cleanup(self) -> None:
         """Called by Ray before the process ends."""
-        self._handover.close()
+        self._pausing.close()
 
     def save_checkpoint(self, checkpoint_dir: str) -> None:
         """Nothing to keep: the records are stored by the driver."""

@@ -30,7 +30,7 @@ def augmentation(kind: str, size: tuple[int, int], generator: torch.Generator) -
 
 
 def random_flip(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Mirror each of the images (N, C, H, W) left to right with probability 1/2."""
+    """OptunaMirror each of the images (N, C, H, W) left to right with probability 1/2."""
     import torch
     from kornia.geometry.transform import hflip
 

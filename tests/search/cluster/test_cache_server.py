@@ -15,11 +15,11 @@ from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover, source_hash
 from tricksearch.records.settings import DataSettings
-from tricksearch.search.cluster import depot as module
+from tricksearch.search.cluster import cache_server as module
 from tricksearch.search.cluster import node as node_module
 from tricksearch.search.cluster.bundle import PLUGINS, pack, plugin_folders
-from tricksearch.search.cluster.depot import Depot, Refused, node_folder
-from tricksearch.search.cluster.node import NodeCache, Site, own_data
+from tricksearch.search.cluster.cache_server import CacheServer, Refused, node_folder
+from tricksearch.search.cluster.node import ClusterNode, NodeCache, own_data
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.data import load_data
 from tricksearch.trial.data.packed import digest_of, put_data, read_data
@@ -29,14 +29,14 @@ KEY = "0123456789abcdef" * 2
 
 
 class Wire:
-    """Carries questions to a depot as Ray would, and counts them."""
+    """Carries questions to a server as Ray would, and counts them."""
 
-    def __init__(self, depot):
-        self.depot, self.asked = depot, []
+    def __init__(self, server):
+        self.server, self.asked = server, []
 
     def __call__(self, method, *arguments):
         self.asked.append(method)
-        return getattr(self.depot, method)(*arguments)
+        return getattr(self.server, method)(*arguments)
 
 
 @pytest.fixture
@@ -50,14 +50,14 @@ def images(tmp_path):
 
 
 @pytest.fixture
-def make_depot(tmp_path, images):
+def make_server(tmp_path, images):
     def make(root="images.npz", cache=None):
         settings = DataSettings(name="npz", root=root)
         data = load_data(DataSettings(name="npz", root=str(images)))
         digest = digest_of(data)
         folder = cache or tmp_path / "home"
         wire = Wire(
-            Depot(str(folder), str(images.parent), settings.model_dump_json(), digest, str(tmp_path / "packed"))
+            CacheServer(str(folder), str(images.parent), settings.model_dump_json(), digest, str(tmp_path / "packed"))
         )
         return wire, settings, digest
 
@@ -87,7 +87,7 @@ def test_entries_cross_in_both_directions_unchanged(content, other):
         patch.setattr(module, "CHUNK", 7)
         patch.setattr(node_module, "CHUNK", 7)
         home = Cache(Path(folder) / "home")
-        ask = Wire(Depot(str(home.folder), folder, "{}", KEY, str(Path(folder) / "packed")))
+        ask = Wire(CacheServer(str(home.folder), folder, "{}", KEY, str(Path(folder) / "packed")))
         first, second = (NodeCache(Path(folder) / name, ask) for name in ("first", "second"))
         put(first, **{"weights.pt": content, "beside.bin": other})
         for cache in (home, second):
@@ -102,8 +102,8 @@ def test_entries_cross_in_both_directions_unchanged(content, other):
         assert not list(Path(folder).glob("*/.new-*"))
 
 
-def test_what_a_node_knew_already_comes_home_when_it_is_used(tmp_path, make_depot):
-    ask, _, _ = make_depot()
+def test_what_a_node_knew_already_comes_home_when_it_is_used(tmp_path, make_server):
+    ask, _, _ = make_server()
     put(Cache(tmp_path / "node"), "deploy", model=b"file")  # by another study, for another driver
     cache = NodeCache(tmp_path / "node", ask)
     assert Cache(tmp_path / "home").get("deploy", KEY) is None
@@ -131,8 +131,8 @@ def test_what_a_node_knew_already_comes_home_when_it_is_used(tmp_path, make_depo
         ("locks", KEY, "weights.pt"),
     ],
 )
-def test_no_name_leads_out_of_an_entry(stage, key, name, tmp_path, make_depot):
-    ask, _, _ = make_depot()
+def test_no_name_leads_out_of_an_entry(stage, key, name, tmp_path, make_server):
+    ask, _, _ = make_server()
     said = json.dumps({"meta": {}, "files": {name: "0"}})
     with pytest.raises(Refused):
         ask("finish", KEY, stage, key, said)
@@ -146,14 +146,14 @@ def test_no_name_leads_out_of_an_entry(stage, key, name, tmp_path, make_depot):
     assert not (tmp_path / "node").exists()
 
 
-def test_a_node_cannot_replace_the_data(make_depot):
-    ask, _, digest = make_depot()
+def test_a_node_cannot_replace_the_data(make_server):
+    ask, _, digest = make_server()
     with pytest.raises(Refused):
         ask("finish", KEY, "data", digest, json.dumps({"meta": {}, "files": {}}))
 
 
-def test_what_is_damaged_on_its_way_is_kept_nowhere(tmp_path, make_depot, small_chunks):
-    ask, _, _ = make_depot()
+def test_what_is_damaged_on_its_way_is_kept_nowhere(tmp_path, make_server, small_chunks):
+    ask, _, _ = make_server()
 
     def noisy(method, *arguments):
         answer = ask(method, *arguments[:-1], b"?") if method == "write" else ask(method, *arguments)
@@ -169,8 +169,8 @@ def test_what_is_damaged_on_its_way_is_kept_nowhere(tmp_path, make_depot, small_
     assert Cache(tmp_path / "node").get("train", "f" * 32) is None
 
 
-def test_a_call_that_is_repeated_after_a_failure_changes_nothing(tmp_path, make_depot):
-    ask, _, _ = make_depot()
+def test_a_call_that_is_repeated_after_a_failure_changes_nothing(tmp_path, make_server):
+    ask, _, _ = make_server()
 
     def twice(method, *arguments):
         ask(method, *arguments)
@@ -180,9 +180,9 @@ def test_a_call_that_is_repeated_after_a_failure_changes_nothing(tmp_path, make_
     assert Cache(tmp_path / "home").get("train", KEY).file("weights").read_bytes() == b"0123456789"
 
 
-def test_a_home_that_cannot_keep_it_ends_the_run_with_the_reason(tmp_path, make_depot):
+def test_a_home_that_cannot_keep_it_ends_the_run_with_the_reason(tmp_path, make_server):
     (tmp_path / "file").write_text("in the way")
-    ask, _, _ = make_depot(cache=tmp_path / "file")
+    ask, _, _ = make_server(cache=tmp_path / "file")
     cache = NodeCache(tmp_path / "node", ask)
     assert put(cache, weights=b"0") is not None  # the stage itself has worked
     with pytest.raises(InputError, match="cannot be kept on the driver's machine"):
@@ -202,15 +202,15 @@ def test_packed_data_are_the_data(images, tmp_path):
     assert digest_of(other) != entry.key
 
 
-def test_data_of_a_relative_folder_travel_once_and_absolute_ones_are_found(images, tmp_path, make_depot):
+def test_data_of_a_relative_folder_travel_once_and_absolute_ones_are_found(images, tmp_path, make_server):
     trial = {"data": {"name": "npz", "root": "images.npz"}, "net": {"widths": [8], "blocks": 1}}
     trial |= {"train": {"epochs": 1, "batch_size": 10}, "latency": {"blocks": 3, "block_seconds": 0.005}}
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    ask, settings, digest = make_depot()
+    ask, settings, digest = make_server()
     os.chdir(elsewhere)
     job = Job(3, "search", 0, trial | {"plugins": [], "tricks": {}}, [], [], "not here", "not here")
-    site = Site(ask, digest, tmp_path / "node")
+    site = ClusterNode(ask, digest, tmp_path / "node")
     (record,) = site.run(job, lambda progress: None)
     assert record.finished, record.reason
     assert record.recipe["data"]["root"] == "images.npz"
@@ -219,7 +219,7 @@ def test_data_of_a_relative_folder_travel_once_and_absolute_ones_are_found(image
     assert {"train", "compress", "deploy", "score"} <= stages, "not all came home"
 
     before = len([each for each in ask.asked if each == "read"])
-    Site(ask, digest, tmp_path / "node")._find_data(settings)
+    ClusterNode(ask, digest, tmp_path / "node")._find_data(settings)
     assert len([each for each in ask.asked if each == "read"]) == before, "the data travelled twice"
     assert own_data(settings) is None
     found = own_data(settings.model_copy(update={"root": str(images)}))

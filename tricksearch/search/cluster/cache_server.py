@@ -1,4 +1,4 @@
-"""The depot: on the driver's machine, the one place where nodes get what they lack and bring what they made.
+"""The server: on the driver's machine, the one place where nodes get what they lack and bring what they made.
 
 Nodes share no file system. Entries of caches cross in chunks, as bytes beside plain JSON, and are checked on
 arrival: the names against anything that is no plain file name, the contents against their SHA-256.
@@ -55,7 +55,7 @@ def take_in(cache: Cache, stage: str, key: str, manifest: Mapping[str, Any], fol
     cache.put(stage, key, manifest["meta"], files)
 
 
-class Depot:
+class CacheServer:
     """Serves the driver's cache and data to nodes. Stateless but for files, so that it can be started again.
 
     `cache` is the study's cache, `directory` the folder where the study was started, `settings` the JSON of its
