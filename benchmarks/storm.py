@@ -39,7 +39,7 @@ search: {{trials: {trials}, startup: 20, sampler: random}}
 
 
 class Storm:
-    """The cluster, the driver, and what befalls them."""
+    """The cluster, the driver, and the faults that they are given."""
 
     def __init__(self, folder: Path, trials: int) -> None:
         self._study = folder / "storm.yaml"

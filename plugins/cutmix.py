@@ -76,7 +76,7 @@ class CutMix(Trick):
         import numpy as np
         import torch
 
-        # NumPy draws from a Beta distribution by a generator of one's own, which torch does not.
+        # NumPy draws from a Beta distribution from a given generator, which torch does not.
         random = np.random.default_rng(bench.generator("cutmix").initial_seed())
 
         def mixed(batch: Batch) -> Batch:

@@ -48,7 +48,7 @@ class Mixup(Trick):
         import numpy as np
         import torch
 
-        # NumPy draws from a Beta distribution by a generator of one's own, which torch does not.
+        # NumPy draws from a Beta distribution from a given generator, which torch does not.
         random = np.random.default_rng(bench.generator("mixup").initial_seed())
 
         def mixed(batch: Batch) -> Batch:

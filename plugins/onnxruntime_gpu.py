@@ -45,7 +45,7 @@ def load_onnx_runtime_gpu(path: str, threads: int, precision: str, providers: li
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(path, options, providers=providers)
     started = session.get_providers()
-    if started[0] != providers[0]:  # ONNX Runtime goes on with the next one, in silence
+    if started[0] != providers[0]:  # ONNX Runtime silently falls back to the next one
         raise RuntimeError(f"{providers[0]} does not start on this machine; left are {', '.join(started)}")
     name, output = session.get_inputs()[0].name, session.get_outputs()[0].name
 

@@ -1,4 +1,4 @@
-"""Channel pruning: remove the least important channels, with all that hangs on them, and train on.
+"""Channel pruning: remove the least important channels, with the layers that depend on them, and train on.
 
 Paper: Li et al. 2017, arXiv 1608.08710; dependent layers, Fang et al. 2023, 2301.12900; BatchNorm scales, Liu et al.
 2017, 1708.06519; Taylor expansion, Molchanov et al. 2019, 1906.10771; the full rate after it, Renda et al. 2020,
@@ -253,5 +253,5 @@ class Pruning(Trick):
         return gone
 
     def foreseeable(self) -> bool:
-        """Which layers lose how much hangs on the trained weights where all of them compete."""
+        """Where all layers compete, the trained weights decide how many channels each of them loses."""
         return self.scope == "local"

@@ -2,7 +2,7 @@
 
 Paper: Jacob et al. 2018, arXiv 1712.05877; the gradient goes straight through, Bengio et al. 2013, arXiv 1308.3432.
 Use when: INT8 is wanted, and quantization after training loses accuracy.
-Avoid when: it loses none, which is common for wide nets; or the net's path hangs on its input.
+Avoid when: it loses none, which is common for wide nets; or the net's path depends on its input.
 Cost: the epochs of fine-tuning, each about twice as long; the latency and the size of an INT8 file.
 """
 

@@ -2,7 +2,7 @@
 
 A domain holds every value that is *valid*; a study may narrow it, or fix one value of it. With
 `search=False` the field stays at its default unless a study narrows it itself. With `when={"mode": "static"}` it is
-heeded only beside that value of an earlier field, an unconditional `Choice`; elsewhere it stays at its default.
+in use only beside that value of an earlier field, an unconditional `Choice`; elsewhere it stays at its default.
 """
 
 from __future__ import annotations

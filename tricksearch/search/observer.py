@@ -1,4 +1,4 @@
-"""The observer of a run: whoever wants to know how it goes subclasses it and overrides what it wants to hear."""
+"""The observer of a run: to follow one, subclass it and override the methods of interest."""
 
 from __future__ import annotations
 

@@ -23,11 +23,6 @@ class Retries:
         self._had_memory_alone: set[int] = set()  # trials that have been, or are, retried alone
         self._has_machine: int | None = None  # the trial that runs alone just now
 
-    @property
-    def waiting(self) -> list[Job]:
-        """The jobs that wait to be handed out again."""
-        return [*self._again, *self._alone]
-
     def __len__(self) -> int:
         """Jobs that wait to be handed out again."""
         return len(self._again) + len(self._alone)

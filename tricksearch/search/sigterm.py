@@ -19,7 +19,7 @@ def closing_on_sigterm(loop: Loop, grace: float = GRACE) -> Iterator[None]:
     """On SIGTERM close the loop, give what runs `grace` seconds to finish and be stored, then raise KeyboardInterrupt.
 
     It is raised when the block ends by itself, too. A second SIGTERM ends the process at once. Only the main thread
-    hears signals; in another one nothing is done.
+    gets signals; in another one nothing is done.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

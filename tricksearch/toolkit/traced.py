@@ -23,7 +23,7 @@ class _Tracer(fx.Tracer):
 
 
 def trace(net: nn.Module) -> fx.Graph:
-    """The graph of a net in evaluation mode. Raises NotApplicable for one whose path hangs on its input."""
+    """The graph of a net in evaluation mode. Raises NotApplicable for one whose path depends on its input."""
     try:
         return _Tracer().trace(net)
     except (MemoryError, torch.OutOfMemoryError):

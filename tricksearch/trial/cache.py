@@ -197,7 +197,7 @@ class Cache:
         return InputError(
             f"the cache cannot be used: {error}",
             place=str(self.folder),
-            remedy="make it readable and writable for whoever shares it, or name another folder",
+            remedy="make it readable and writable for everybody who shares it, or name another folder",
         )
 
     def _folders(self, stage: str) -> list[Path]:

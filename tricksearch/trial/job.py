@@ -1,4 +1,4 @@
-"""A job: one trial, as it goes to whoever runs it."""
+"""A job: one trial, as it is sent to the process that runs it."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from tricksearch.records.record import STOPPED, Record
 
 
 class Stopped(TrialError):
-    """The training was ended at a rung. What hears of a rung raises it, and its text becomes the record's reason."""
+    """The training was ended at a rung. The report of a rung raises it, and its text becomes the record's reason."""
 
     status = STOPPED
 

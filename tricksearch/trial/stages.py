@@ -101,7 +101,7 @@ class Stages:
                 with context.machine.alone():
                     timing = context.runner.time(settings)
                 measured = measures_of(timing)
-                if timing.steady:  # what a restless machine gave is not handed on to other nets
+                if timing.steady:  # a latency that was disturbed is not shared with other nets
                     context.cache.put("latency", key, measured)
                 return measured
         self.log.known("latency")

@@ -75,7 +75,7 @@ def recipe_of(space, seed):
 
 def test_tricks_of_one_claim_become_one_choice(registry):
     space = Space.of(study_of(FULL), registry)
-    assert space.switches() == {
+    assert space.layout().roots() == {
         "anneal": ["off", "on"],  # nothing rivals it, so its claim is no choice
         "tests.mix": ["off", "blend", "cover", "patch"],
         "plain": ["off", "on"],
@@ -135,7 +135,7 @@ def test_a_narrowed_or_fixed_field_stays_there(registry, seed):
 
 def test_a_forced_trick_leaves_its_rivals_no_room(registry):
     space = Space.of(study_of(FULL | {"patch": {"use": "always", "size": 2}}), registry)
-    assert "tests.mix" not in space.switches()
+    assert "tests.mix" not in space.layout().roots()
     assert all(set(recipe_of(space, seed)) & {"blend", "cover", "patch"} == {"patch"} for seed in range(20))
 
 

@@ -35,7 +35,7 @@ class NodeCache(Cache):
     def __init__(self, folder: Path, ask: Ask) -> None:
         super().__init__(folder)
         self._ask = ask
-        self._at_home: set[tuple[str, str]] = set()  # entries that the server is known to have
+        self._on_server: set[tuple[str, str]] = set()  # entries that the server is known to have
         self._unsent: set[tuple[str, str]] = set()
 
     def get(self, stage: str, key: str) -> Entry | None:
@@ -51,7 +51,7 @@ class NodeCache(Cache):
             return None
         if not fetched:
             return None
-        self._at_home.add((stage, key))
+        self._on_server.add((stage, key))
         return super().get(stage, key)
 
     def put(self, stage: str, key: str, meta: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> Entry:
@@ -68,11 +68,11 @@ class NodeCache(Cache):
             self._send(stage, key)
 
     def _send(self, stage: str, key: str) -> None:
-        if (stage, key) not in self._at_home and self._ask("lacks", stage, key):
+        if (stage, key) not in self._on_server and self._ask("lacks", stage, key):
             entry = super().get(stage, key)
             if entry is not None:
                 send(entry, self._ask)
-        self._at_home.add((stage, key))
+        self._on_server.add((stage, key))
         self._unsent.discard((stage, key))
 
 
@@ -128,13 +128,13 @@ class ClusterNode:
         """
         folders = job.recipe["plugins"]
 
-        def at_home(record: Record) -> Record:
+        def as_on_driver(record: Record) -> Record:
             return replace(record, recipe=record.recipe | {"plugins": folders})
 
         self._find_data(DataSettings.model_validate(job.recipe["data"]))
         here = replace(job, recipe=job.recipe | {"plugins": plugin_folders(len(folders))})
         records = run_trial(
-            here, self.cache, lambda progress: report(replace(progress, record=at_home(progress.record)))
+            here, self.cache, lambda progress: report(replace(progress, record=as_on_driver(progress.record)))
         )
         machine = Machine()
         try:
@@ -142,7 +142,7 @@ class ClusterNode:
                 self.cache.bring_home()
         finally:
             machine.close()
-        return [at_home(record) for record in records]
+        return [as_on_driver(record) for record in records]
 
     @functools.cache  # noqa: B019  # one site lives as long as its process
     def _find_data(self, settings: DataSettings) -> None:
@@ -201,6 +201,6 @@ def site(server: str) -> ClusterNode | None:
 
 
 def run_on_node(job: Job, server: str, report: Report) -> list[Record]:
-    """Run a trial for the study of this server; `report` hears of its rungs."""
+    """Run a trial for the study of this server; `report` is called at its rungs."""
     here = site(server)
     return run_job(job, report) if here is None else here.run(job, report)

@@ -18,7 +18,7 @@ MOVED = 1e-3  # the share by which the hypervolume has to grow to count as moved
 
 
 class SearchBudget:
-    """What a search has spent so far, and, where a decision hangs on it, the runs of each recipe."""
+    """What a search has spent so far, and, where a decision depends on it, the runs of each recipe."""
 
     def __init__(
         self, study: Study, records: Sequence[Record], seconds: float = 0.0, lost: Mapping[str, float] | None = None

@@ -23,7 +23,7 @@ def measures_of(study: Study) -> tuple[str, ...]:
 
 
 def relative(measure: str) -> bool:
-    """Whether effects on it are told in percent of its value, rather than in points."""
+    """Whether effects on it are given in percent of its value, rather than in points."""
     return not MEASURES[measure].percent
 
 

@@ -97,7 +97,7 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
 
 
 def settled(study: Study, lead: Sequence[Record]) -> bool:
-    """Whether no further run is sure to come of what was made of a training, whose runs these are: its mean is told."""
+    """Whether a training, whose runs these are, needs no further run, so that the sampler can be told its mean."""
     wanted = study.search.seeds
     if lead[0].phase not in SEARCH_PHASES:
         return True

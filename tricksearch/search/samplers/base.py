@@ -77,7 +77,7 @@ class OwnSampler:
         raise NotImplementedError
 
     def take(self, setting: Setting, told_as: Setting | None = None) -> None:
-        """Keep it in mind until it is told."""
+        """Count it as pending until its outcome is told."""
         setting_told = setting if told_as is None else told_as
         self.pending[self.layout.key(setting_told)] = self.layout.row(setting_told)
 

@@ -22,7 +22,7 @@ class Field:
 
     name: str
     domain: Domain | None
-    when: Mapping[str, Json]  # values of earlier fields without which it is not heeded
+    when: Mapping[str, Json]  # values of earlier fields without which it does not apply
     value: Json = None
 
     @classmethod
@@ -37,8 +37,8 @@ class Field:
             return cls(name, None, domain.when, narrowed.options[0])
         return cls(name, narrowed, domain.when)
 
-    def heeded(self, values: Mapping[str, Json]) -> bool:
-        """Whether the trick heeds it beside these values of its other fields."""
+    def applies(self, values: Mapping[str, Json]) -> bool:
+        """Whether the trick uses it beside these values of its other fields."""
         return all(same(values[other], value) for other, value in self.when.items())
 
     def read(self, setting: Setting) -> Json:

@@ -81,11 +81,11 @@ class Space:
     def _values(self, name: str, setting: Setting) -> dict[str, Json]:
         values: dict[str, Json] = {}
         for field, domain in self._fields[name]:
-            values[field] = domain.read(setting) if domain.heeded(values) else self._idle(name, field, domain)
+            values[field] = domain.read(setting) if domain.applies(values) else self._idle(name, field, domain)
         return values
 
     def _idle(self, name: str, field: str, domain: Field) -> Json:
-        """The value of a field that is not heeded, always one: recipes that differ in it alone would be one recipe."""
+        """The value of a field that does not apply, always one: recipes that differ in it alone would be one recipe."""
         return domain.recommended(self._defaults[name][field])
 
     def parameters(self, tricks: Mapping[str, Mapping[str, Json]]) -> dict[str, Any] | None:
@@ -104,7 +104,7 @@ class Space:
             if set(values) != {field for field, _ in self._fields[name]}:
                 return None
             for field, domain in self._fields[name]:
-                if not domain.heeded(values):
+                if not domain.applies(values):
                     continue  # whatever it holds, as in the records of an earlier version
                 parameter = domain.parameter(values[field])
                 if parameter is None:
@@ -176,7 +176,7 @@ class Space:
         return choices
 
     def _options(self, name: str, field: str, domain: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
-        if not domain.heeded(values):
+        if not domain.applies(values):
             return (self._idle(name, field, domain),)
         return domain.domain.options if isinstance(domain.domain, Choice) else (values[field],)
 
@@ -190,10 +190,6 @@ class Space:
 
     def _recommended(self, name: str) -> dict[str, Json]:
         return {field: domain.recommended(self._defaults[name][field]) for field, domain in self._fields[name]}
-
-    def switches(self) -> dict[str, list[str]]:
-        """The top-level categoricals: "off" and "on", or "off" and the tricks of one claim."""
-        return {switch.name: list(switch.tricks) for switch in self._switches}
 
     def size(self) -> int | None:
         """The number of distinct recipes, or None where a real number is searched."""
@@ -218,7 +214,7 @@ class Space:
                 ]
             else:
                 counts = [
-                    (values, count * ((domain.size or 1) if domain.heeded(values) else 1)) for values, count in counts
+                    (values, count * ((domain.size or 1) if domain.applies(values) else 1)) for values, count in counts
                 ]
         return sum(count for _, count in counts)
 

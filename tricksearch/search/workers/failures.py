@@ -1,4 +1,4 @@
-"""Failures of Ray's workers, and what the loop is told of them."""
+"""Failures of Ray's workers, and how the loop learns of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work that stands still at its rungs: it runs in a thread, and hands over what it tells there."""
+"""A trial that pauses at its rungs: it runs in a thread, and a step of Ray Tune ends at each rung."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PausingTrial:
         self._open = False  # there is work that has not ended
 
     def step(self, work: Work) -> Progress | list[Record]:
-        """Begin the work, or go on with the work that stands at a rung; return at the next rung, or with the result.
+        """Begin the work, or resume the work that is paused at a rung; return at the next rung, or with the result.
 
         Raises what the work raises.
         """
@@ -35,7 +35,7 @@ class PausingTrial:
             self._goes_on.put(True)
         else:
             self._start()
-            self._open, self._goes_on = True, queue.SimpleQueue()  # an answer that came too late is nobody's
+            self._open, self._goes_on = True, queue.SimpleQueue()  # an answer that came too late is dropped
             self._work.put(work)
         made = self._made.get()
         if isinstance(made, Progress):
@@ -46,7 +46,7 @@ class PausingTrial:
         return made
 
     def stop(self) -> None:
-        """Where work stands at a rung: end it there, with Stopped, and return when it has ended."""
+        """End work that is paused at a rung, with Stopped, and return when it has ended."""
         while self._open:
             self._goes_on.put(False)
             self._open = isinstance(self._made.get(), Progress)
@@ -61,7 +61,7 @@ class PausingTrial:
 
     def _start(self) -> None:
         if self._thread is None:
-            # A daemon: it never keeps a process alive that is told to end.
+            # A daemon: it does not keep the process alive.
             self._thread = threading.Thread(target=self._run, name="trial", daemon=True)
             self._thread.start()
 

@@ -94,7 +94,7 @@ def _ray(address: str | None, threads: int, workers: int | None, runtime_env: di
             )
         options |= {"address": address, "runtime_env": runtime_env}
     else:
-        # More workers than cores are the user's wish; Ray is told of as many CPUs as they need.
+        # More workers than cores are the user's choice: Ray is given as many CPUs as they need.
         cpus = max(usable_cores(), (workers or 1) * threads)
         options |= {
             "address": "local",

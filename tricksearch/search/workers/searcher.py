@@ -54,7 +54,7 @@ class LoopSearcher(Searcher):
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
         """Store what the trial reported, or that its worker was lost."""
         if error or not result:
-            return  # `_Failures` hears of it next, and knows the reason
+            return  # `_Failures` gets it next, and knows the reason
         if self._jobs.pop(trial_id, None) is not None:
             with self._kept():
                 if "problem" in result:

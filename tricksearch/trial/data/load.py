@@ -45,7 +45,7 @@ def check_name(name: str) -> None:
 
 
 def load_data(settings: DataSettings, progress: Progress | None = None) -> DataSet:
-    """Read a data set and split it. Reading takes seconds: whoever runs many trials should keep the result.
+    """Read a data set and split it. Reading takes seconds, so a process that runs many trials should keep the result.
 
     An official test or validation split is used as it is; what is not there is held out of the rest,
     stratified and seeded by `split_seed` alone. `progress` is told in a few words what is being done.
@@ -92,7 +92,7 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
 
 
 def _check(source: Source, settings: DataSettings) -> None:
-    """What has to hold before a data set can be split, wherever it came from."""
+    """Check what every data set has to satisfy before it can be split."""
     train = source.train
     if len(source.classes) < 2:
         raise InputError(

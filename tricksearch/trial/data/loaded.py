@@ -11,7 +11,7 @@ _loaded: dict[DataSettings, DataSet] = {}
 
 
 def cached_data(settings: DataSettings, progress: Note | None = None) -> DataSet:
-    """A data set, kept for the next trial of this process; `progress` hears of a download and the like."""
+    """A data set, kept for the next trial of this process; `progress` is called with what is being done."""
     if settings not in _loaded:
         _loaded.clear()  # one at a time: a data set may be most of the memory
         _loaded[settings] = load_data(settings, progress)

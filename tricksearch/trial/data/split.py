@@ -104,7 +104,7 @@ def _shuffled_by_class(labels: Labels, classes: int, seed: int) -> list[Indices]
 
 
 def _shuffled(indices: Indices, seed: int) -> Indices:
-    # Mixed, not class after class: whoever takes the first images of a split gets a fair sample of it.
+    # Mixed, not class after class, so that the first images of a split are a fair sample of it.
     return indices[np.argsort(np.random.PCG64([seed, 1]).random_raw(len(indices)), kind="stable")]
 
 

@@ -134,7 +134,7 @@ def _finish_kernels() -> None:
         return
     for index in range(torch.cuda.device_count()):
         if torch.cuda.memory_reserved(index):  # to wait for a GPU that is not in use would take memory of it
-            with contextlib.suppress(RuntimeError):  # a fault of the device is told where it is met
+            with contextlib.suppress(RuntimeError):  # a fault of the device is reported by the stage that meets it
                 torch.cuda.synchronize(index)
 
 
@@ -144,7 +144,7 @@ def _folder() -> Path:
 
 
 def _open(path: Path) -> int:
-    """The lock file's descriptor. Where another user's file is in the way, it is that of a file of one's own."""
+    """The lock file's descriptor. Where another user's file has that name, this user's own file is locked instead."""
     for _ in range(2):  # again: with fs.protected_regular, a file that another user has just made is no error then
         with contextlib.suppress(OSError):
             return _regular(path)

@@ -115,7 +115,7 @@ class Bench:
         return nn.Sequential(Normalize(*self._data.channel_stats()), net)
 
     def train(self, net: nn.Module, rungs: Rungs | None = None) -> nn.Module:
-        """The recipe's training. The rungs hear of it and may end it, and change nothing of it otherwise."""
+        """The recipe's training. A rung may end it, and changes nothing else of it."""
         return self._run(net, self.epochs, "train", rungs=rungs, watch=self.watch)
 
     def fine_tune(self, net: nn.Module, epochs: int, lr: float) -> nn.Module:
