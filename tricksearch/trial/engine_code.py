@@ -60,33 +60,34 @@ class Code:
     packages: tuple[str, ...]
 
 
-@functools.cache
-def code_of(stage: str, root: Path = ROOT) -> Code:
-    """What a stage runs of the package in the folder `root`."""
-    own = _closure(STAGES[stage], root)
+def code_of(stage: str) -> Code:
+    """What a stage runs of the engine, and the packages that it imports."""
+    own = _closure(STAGES[stage], ROOT)
     return Code(own.modules, tuple(sorted({*own.packages, *_OF_TORCH.get(stage, ())})))
 
 
-@functools.cache
-def engine_hash(stage: str, root: Path = ROOT) -> str:
+def engine_hash(stage: str) -> str:
     """A hash of the engine's code that a stage runs, which can change its result as well as a trick's can."""
-    return _hash(code_of(stage, root).modules, root)
+    return _hash(code_of(stage).modules, ROOT)
+
+
+def imported_by(text: str) -> tuple[str, tuple[str, ...]]:
+    """Of a trick's text: a hash of the engine's code that it imports, and the top-level names of other packages."""
+    below = _below(text, ROOT)
+    return _hash(below.modules, ROOT), below.packages
 
 
 @functools.cache
-def imported_by(text: str, root: Path = ROOT) -> tuple[str, tuple[str, ...]]:
-    """Of a trick's text: a hash of the engine's code that it imports, and the top-level names of other packages."""
+def _below(text: str, root: Path) -> Code:
     own, packages = _split(imports(ast.parse(text)), "", root)
-    below = _closure(own, root, cut=True)
-    return _hash(below.modules, root), tuple(sorted({*packages, *below.packages}))
+    below = _closure(tuple(sorted(name for name in own if not _stands_by(name))), root)
+    return Code(below.modules, tuple(sorted({*packages, *below.packages})))
 
 
-def _closure(starts: Iterable[str], root: Path, cut: bool = False) -> Code:
-    """These modules and all that they import, directly or not; without the bystanders, unless one is a start.
-
-    With `cut` those among the starts are left out too.
-    """
-    waiting = [name for name in starts if not (cut and _stands_by(name))]
+@functools.cache
+def _closure(starts: tuple[str, ...], root: Path) -> Code:
+    """These modules and all that they import, directly or not; without the bystanders, unless one is a start."""
+    waiting = list(starts)
     modules: set[str] = set()
     packages: set[str] = set()
     while waiting:
@@ -136,7 +137,8 @@ def _absolute(each: Import, module: str, root: Path) -> str:
     return ".".join([*parts[: len(parts) - up], *filter(None, [each.module])])
 
 
-def _hash(modules: Iterable[str], root: Path) -> str:
+@functools.cache
+def _hash(modules: tuple[str, ...], root: Path) -> str:
     """A hash of the modules' code, and of what runs when the packages that hold them are imported."""
     names = set(modules)
     names |= {".".join(name.split(".")[:count]) for name in names for count in range(len(name.split(".")))}
