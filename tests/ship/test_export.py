@@ -17,6 +17,7 @@ from tricksearch.ship import export as shipping
 from tricksearch.ship.export import export_run
 from tricksearch.ship.folder import manifest, read_exported
 from tricksearch.ship.verify import verify_folder
+from tricksearch.store.changed_code import go_on
 from tricksearch.store.facts import SOURCES
 from tricksearch.store.store import Store
 from tricksearch.study.recipe_file import load_recipe
@@ -174,9 +175,19 @@ def test_a_trick_that_changed_since_the_run_is_refused(copy):
     store = Store.at(copy / "store.db")
     store.put_fact(SOURCES, {"own_runtime": "another"})
     store.close()
-    with pytest.raises(InputError, match="source of 'own_runtime' has changed"):
+    with pytest.raises(InputError, match="code of 'own_runtime' has changed"):
         export_run(copy, "1")
     export_run(copy, "0")  # which has no part in it
+
+
+def test_a_record_that_was_kept_when_its_trick_changed_is_refused(copy):
+    """It counts as one of the code as it is now, but that code need not give its model."""
+    store = Store.at(copy / "store.db")
+    go_on(store, {"own_runtime": "code:of another"}, "keep")
+    store.close()
+    with pytest.raises(InputError, match=r"code of 'own_runtime' has changed.*set-aside"):
+        export_run(copy, "1")
+    export_run(copy, "0")
 
 
 def test_the_target(copy, tmp_path):

@@ -131,18 +131,6 @@ def opened(folder, study):
     return open_store(folder, study, discover(study.plugins))
 
 
-def test_a_trick_whose_source_changed_is_another_study(tmp_path, make_study):
-    """A rename of what stands in the file would do; here it is a comment."""
-    study = make_study()
-    (tmp_path / "run").mkdir()
-    opened(tmp_path / "run", study).close()
-    opened(tmp_path / "run", study).close()
-    trick = next(tmp_path.glob("own_tricks/solo.py"))
-    trick.write_text(trick.read_text() + "# changed\n")
-    with pytest.raises(InputError, match="the source of 'solo' is another"):
-        opened(tmp_path / "run", study)
-
-
 def fill(store, make_record):
     for trial in range(1, 50):
         store.add([make_record(trial, Recipe(tricks={"any": {"n": trial}}), reason="x" * 2000)])
@@ -192,17 +180,6 @@ def test_what_may_change_between_two_runs_is_told_and_kept(tmp_path, make_study,
     assert [entry["difference"] for entry in store.fact(HISTORY)] == [[], told]
     assert all(entry["time"].endswith("+00:00") for entry in store.fact(HISTORY))
     store.close()
-
-
-def test_a_trick_that_comes_back_changed_is_another_study(tmp_path, make_study):
-    (tmp_path / "run").mkdir()
-    opened(tmp_path / "run", make_study(tricks=["left", "solo"])).close()
-    opened(tmp_path / "run", make_study(tricks=["left"])).close()
-    trick = tmp_path / "own_tricks" / "solo.py"
-    trick.write_text(trick.read_text() + "# changed\n")
-    opened(tmp_path / "run", make_study(tricks=["left"])).close()  # nobody asks for it
-    with pytest.raises(InputError, match="the source of 'solo' is another"):
-        opened(tmp_path / "run", make_study(tricks=["left", "solo"]))
 
 
 def test_a_store_in_the_folder_and_one_in_a_database_are_two(tmp_path, make_study):

@@ -123,9 +123,25 @@ def test_another_source_invalidates_what_it_touched_and_nothing_else(run, tricks
     run(**keys)
     tricks(shift=SHIFT.replace("changed", "changed again"))
     assert set(run(**keys)[1]) == {"deploy", "measure"}
-    tricks(counted=COUNTED + "\n# another source\n")
+    tricks(counted=COUNTED.replace("one ", "two "))
     assert set(run(**keys)[1]) == {"train", "compress", "export", "deploy", "measure"}
     assert run(**keys)[1] == []
+
+
+def test_words_in_a_source_invalidate_nothing(run, tricks):
+    folder = tricks(counted=COUNTED, picky=PICKY)
+    keys = {"plugins": [str(folder)], "tricks": {"counted": {}, "picky": {}}}
+    run(**keys)
+    told = PICKY.replace("too high a level", "such a level is too high")
+    tricks(
+        counted=COUNTED.replace("    with open", '    """Count."""\n    # it appends\n\n    with open'),
+        picky=told.replace("def deploy", "# and now\ndef deploy"),
+    )
+    card = folder / "counted.py"
+    card.write_text(card.read_text().replace("Use when: testing", "Use when: never"))
+    records, notes = run(**keys)
+    assert notes == []
+    assert records[0].reused == list(STAGES)
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -8,7 +8,7 @@ import sys
 import traceback
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,16 @@ USAGE_ERROR: type[Exception] = next(
     error_class for error_class in typer.BadParameter.__mro__ if error_class.__name__ == "UsageError"
 )
 
+# What each does is told to whoever needs it by the error that names them; see store/changed_code.py.
+CHANGED_TRICKS = Annotated[
+    Literal["keep", "set-aside"] | None,
+    typer.Option(
+        help="Go on where a trick's code has changed. [bold]set-aside[/]: records with it stay in the store and no "
+        "longer count, and what the study wants of them runs again. [bold]keep[/]: they count as they are, and the report says "
+        "so; for a change that cannot alter a result. Comments, docstrings and error texts may change without this.",
+        show_default="refuse",
+    ),
+]
 STUDY = Annotated[Path, typer.Argument(metavar="STUDY", help="A study file (YAML).", show_default=False)]
 
 
@@ -75,12 +85,13 @@ def run(
     phases: Annotated[
         str | None, typer.Option(help="Run only these, as in 'search' or 'screen,search'.", show_default="the study's")
     ] = None,
+    changed_tricks: CHANGED_TRICKS = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run a study, or go on with one that was interrupted."""
     from tricksearch.cli.run import RunOptions, StudyOptions, run_command
 
-    options = RunOptions(out, workers, address, local, quiet)
+    options = RunOptions(out, workers, address, local, quiet, changed_tricks)
     run_command(study, StudyOptions(trials, seed, reproducible, phases), options)
 
 
@@ -97,12 +108,14 @@ def ablate(
     local: Annotated[
         bool, typer.Option("--local", help="One trial after another in this process, without Ray.")
     ] = False,
+    changed_tricks: CHANGED_TRICKS = None,
     quiet: Annotated[bool, typer.Option("--quiet", help="Print nothing when all goes well.")] = False,
 ) -> None:
     """Run the arms around one recipe: without each of its tricks, with each alone, and the ladder."""
     from tricksearch.cli.run import RunOptions, ablate_command
 
-    ablate_command(study, around, seeds, RunOptions(out, workers, local=local, quiet=quiet))
+    options = RunOptions(out, workers, local=local, quiet=quiet, changed_tricks=changed_tricks)
+    ablate_command(study, around, seeds, options)
 
 
 @app.command()

@@ -18,6 +18,7 @@ from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.records.settings import DataSettings
 
 if TYPE_CHECKING:
+    from tricksearch.store.changed_code import ChangedTricks
     from tricksearch.study.study import Study
 
 
@@ -30,6 +31,7 @@ class RunOptions:
     address: str | None = None  # of a Ray cluster
     local: bool = False
     quiet: bool = False
+    changed_tricks: ChangedTricks | None = None  # what becomes of records whose trick has another code now
 
 
 @dataclass(frozen=True)
@@ -91,7 +93,13 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
     progress = Progress(terminal, folder, options.quiet)
     try:
         records = run_study(
-            study, folder, progress, workers=options.workers, address=options.address, local=options.local
+            study,
+            folder,
+            progress,
+            workers=options.workers,
+            address=options.address,
+            local=options.local,
+            changed_tricks=options.changed_tricks,
         )
     except KeyboardInterrupt:
         if progress.owned:

@@ -1,7 +1,15 @@
 """What the author of a trick sees: the Trick, its domains, the things that hooks take, and the errors."""
 
 from tricksearch.contract.card import Card, card
-from tricksearch.contract.discovery import Registry, broken_contract, discover, source_file, source_hash, source_text
+from tricksearch.contract.discovery import (
+    Registry,
+    broken_contract,
+    discover,
+    has_source,
+    source_file,
+    source_hash,
+    source_text,
+)
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
 from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
 from tricksearch.contract.hook_types import (
@@ -26,6 +34,7 @@ from tricksearch.contract.trick import (
     domains,
     hooks,
     in_order,
+    inner_tricks,
     stages,
     trick_name,
 )
@@ -66,8 +75,10 @@ __all__ = [
     "defaults",
     "discover",
     "domains",
+    "has_source",
     "hooks",
     "in_order",
+    "inner_tricks",
     "nearest",
     "source_file",
     "source_hash",

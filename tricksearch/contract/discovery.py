@@ -21,7 +21,9 @@ from pathlib import Path
 from types import CodeType, ModuleType
 
 from tricksearch.contract.card import card
+from tricksearch.contract.code import CODE, code_hash
 from tricksearch.contract.domains import Choice, Domain, DomainError
+from tricksearch.contract.earlier import EARLIER
 from tricksearch.contract.errors import InputError
 from tricksearch.contract.trick import STAGE_OF_HOOK, Trick, domains, hooks, trick_name
 
@@ -56,11 +58,29 @@ def source_text(module: str) -> str | None:
     return _texts.get(module)
 
 
-def source_hash(trick: type[Trick]) -> str:
-    """A hash of the file that defines a trick: what was measured with one source does not hold for another."""
+def text_of(trick: type[Trick]) -> str:
+    """The text of the file that defines a trick, as it stood when it was discovered."""
     text = _texts.get(trick.__module__)
-    content = source_file(trick).read_bytes() if text is None else text.encode()
-    return hashlib.sha256(content).hexdigest()[:16]
+    return source_file(trick).read_text(encoding="utf-8") if text is None else text
+
+
+def source_hash(trick: type[Trick]) -> str:
+    """A hash of the code that defines a trick: what was measured with one code does not hold for another.
+
+    It is that of the trick's file, apart from its words; see `code_hash`.
+    """
+    return code_hash(text_of(trick))
+
+
+def has_source(trick: type[Trick], mark: str) -> bool:
+    """Whether a trick's code is the one that a mark stands for.
+
+    That is what `source_hash` gave, or a hash of the file's whole text, which earlier versions kept in its place. Of
+    another text only of built-in tricks is known whether its code was the same.
+    """
+    if mark.startswith(CODE):
+        return mark == source_hash(trick)
+    return mark == hashlib.sha256(text_of(trick).encode()).hexdigest()[:16] or EARLIER.get(mark) == source_hash(trick)
 
 
 _texts: dict[str, str] = {}  # by module

@@ -137,6 +137,16 @@ def stages(trick: type[Trick]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(STAGE_OF_HOOK[name] for name in hooks(trick)))
 
 
+def inner_tricks(values: Mapping[str, Json]) -> set[str]:
+    """The names of the tricks inside a trick's values: those of a recipe, as a teacher's is.
+
+    >>> inner_tricks({"teacher": {"net": "resnet18", "tricks": {"mine": {}}}, "epochs": 2})
+    {'mine'}
+    """
+    recipes = [value for value in values.values() if isinstance(value, Mapping)]
+    return {name for recipe in recipes for name in recipe.get("tricks") or {}}
+
+
 def build(trick: type[Trick], values: Mapping[str, Json], place: str = "") -> Trick:
     """The trick with these hyperparameters; the ones left out keep their defaults.
 

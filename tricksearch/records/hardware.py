@@ -8,7 +8,8 @@ import hashlib
 import os
 import platform
 import re
-from importlib.metadata import PackageNotFoundError, requires, version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,24 @@ def extra_versions() -> dict[str, str]:
             with contextlib.suppress(PackageNotFoundError):
                 found[package] = version(package)
     return found
+
+
+def versions_of(packages: Iterable[str]) -> dict[str, str]:
+    """The installed version of each distribution that brings one of these top-level packages; 'absent' without one."""
+    installed = {"python": platform.python_version()}
+    for package in packages:
+        # Several may bring one: which of their files are there is known to nobody but the installer.
+        for name in _distributions().get(package, [package]):
+            try:
+                installed[name] = version(name)
+            except PackageNotFoundError:
+                installed[name] = "absent"
+    return installed
+
+
+@functools.cache
+def _distributions() -> Mapping[str, list[str]]:
+    return packages_distributions()
 
 
 @functools.cache

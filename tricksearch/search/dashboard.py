@@ -62,7 +62,8 @@ class OptunaMirror:
             return 0
         records = self._store.records()
         bounds = resolved(self._of.constraints, records)
-        if self._shown and bounds != self._bounds:
+        gone = self._shown.difference(record.id for record in records)  # they were set aside
+        if gone or (self._shown and bounds != self._bounds):
             self._begin(plain)  # the baseline is known now, and what is shown was not measured against it
         self._bounds = bounds
         fresh = [record for record in records if record.id not in self._shown]

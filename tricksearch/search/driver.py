@@ -12,6 +12,7 @@ from tricksearch.search.check import check_starts, check_study
 from tricksearch.search.loop import Loop
 from tricksearch.search.observer import Observer
 from tricksearch.search.sigterm import closing_on_sigterm
+from tricksearch.store.changed_code import ChangedTricks
 from tricksearch.store.folder import held_folder, open_study
 from tricksearch.store.run import cache_folder, write_resolved
 from tricksearch.study.study import Study
@@ -28,11 +29,13 @@ def run_study(
     workers: int | None = None,
     address: str | None = None,
     local: bool = False,
+    changed_tricks: ChangedTricks | None = None,
 ) -> list[Record]:
     """Run a study to its end, or on from where an earlier run of it stopped; returns every record of it.
 
-    With `local` the trials run one after another in this process, without Ray. Raises InputError before anything
-    trains for what cannot work; an interrupt passes through, and what has finished is stored.
+    With `local` the trials run one after another in this process, without Ray. `changed_tricks` says what becomes of
+    records whose trick has another code now: "keep" or "set-aside", see `store.changed_code`. Raises InputError
+    before anything trains for what cannot work; an interrupt passes through, and what has finished is stored.
     """
     if study.trial == "simulated" and address is not None:
         raise InputError("nothing of a simulated study is trained", place="--address", remedy="leave it out")
@@ -42,7 +45,7 @@ def run_study(
     else:
         registry = check_study(study, elsewhere=address is not None)
     with held_folder(folder):
-        store, changes = open_study(folder, study, registry)
+        store, changes = open_study(folder, study, registry, changed_tricks)
         try:
             write_resolved(folder, study)
             Cache(cache_folder(study, folder)).check()

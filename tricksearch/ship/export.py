@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover, source_hash
+from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
@@ -27,6 +27,7 @@ from tricksearch.ship.folder import (
 )
 from tricksearch.ship.model_card import Subject, model_card
 from tricksearch.ship.pick import picked
+from tricksearch.store.changed_code import CodeChange, code_changes, has_measured_code, tricks_of
 from tricksearch.store.run import StoredRun, cache_folder
 from tricksearch.study.study import Study
 
@@ -54,6 +55,7 @@ class _Run:
     study: Study
     records: list[Record]
     sources: Mapping[str, str]
+    changes: list[CodeChange]
 
 
 def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: Note = lambda text: None) -> Shipped:
@@ -68,7 +70,7 @@ def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: N
     refuse_target(target)
     recipe = Recipe.model_validate(record.recipe)
     registry = discover(recipe.plugins)
-    _refuse_changed(recipe, registry, run)
+    _refuse_changed(record, registry, run)
 
     import torch
 
@@ -108,16 +110,16 @@ def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: N
 
 def _read(folder: Path) -> _Run:
     with StoredRun.open(folder) as run:
-        return _Run(folder, run.study, run.records(), run.sources)
+        return _Run(folder, run.study, run.records(), run.sources, code_changes(run.store))
 
 
-def _refuse_changed(recipe: Recipe, registry: Registry, run: _Run) -> None:
-    for name in recipe.tricks:
-        if name in registry and source_hash(registry[name]) != run.sources.get(name, source_hash(registry[name])):
+def _refuse_changed(record: Record, registry: Registry, run: _Run) -> None:
+    for name in sorted(tricks_of(record)):
+        if name in registry and not has_measured_code(record, name, registry, run.sources, run.changes):
             raise InputError(
-                f"the source of '{name}' has changed since the run: what it gives now is not what was measured",
+                f"the code of '{name}' has changed since the run: what it gives now is not what was measured",
                 place=str(run.folder),
-                remedy="set the file back, or run the study again in another folder",
+                remedy="set the file back, or run the study again: here with --changed-tricks set-aside, or elsewhere",
             )
 
 

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tricksearch.contract import InputError, Registry
-from tricksearch.contract.discovery import source_hash
+from tricksearch.contract import InputError, Registry, has_source, inner_tricks, source_hash
+from tricksearch.contract.code import CODE
 from tricksearch.records.record import Record
+from tricksearch.store.changed_code import EFFECTS, ChangedTricks, go_on, having
 from tricksearch.store.facts import HISTORY, SOURCES, STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.changes import changes
@@ -66,11 +67,14 @@ def held_folder(folder: Path) -> Iterator[Path]:
         os.close(lock)
 
 
-def open_study(folder: Path, study: Study, registry: Registry) -> tuple[Store, list[str]]:
+def open_study(
+    folder: Path, study: Study, registry: Registry, changed_tricks: ChangedTricks | None = None
+) -> tuple[Store, list[str]]:
     """The store of a run folder that is held, and what changed in the study since its last run.
 
-    The store is proved to hold this study and no other; one in a database is held too, until it is closed. Raises
-    InputError where that cannot be.
+    The store is proved to hold this study and no other; one in a database is held too, until it is closed.
+    `changed_tricks` says what becomes of the records of a trick whose code changed. Raises InputError where the store
+    holds another study, and without `changed_tricks` where it has such records.
     """
     if study.store is None:
         if (folder / POINTER).is_file():
@@ -83,7 +87,7 @@ def open_study(folder: Path, study: Study, registry: Registry) -> tuple[Store, l
     else:
         store = _in_database(folder, study.store, study.name)
     try:
-        return store, adopt(store, study, registry, folder)
+        return store, adopt(store, study, registry, folder, changed_tricks)
     except BaseException:
         store.close()
         raise
@@ -157,36 +161,29 @@ def _pointer(folder: Path) -> tuple[str, str]:
         ) from None
 
 
-def adopt(store: Store, study: Study, registry: Registry, folder: Path) -> list[str]:
+def adopt(
+    store: Store, study: Study, registry: Registry, folder: Path, changed_tricks: ChangedTricks | None = None
+) -> list[str]:
     """Prove that the store holds this study, and note there what changed since the last run; returns that in words.
 
     Tricks may come and go and change their domains, and the search its size and its sampler; records stay. Raises
-    InputError, and changes nothing, for another study, and for a trick whose source is not that of its records.
+    InputError, and changes nothing, for another study, and for a trick whose code is not that of its records, unless
+    `changed_tricks` says what becomes of those.
     """
     stored = store.fact(STUDY)
-    sources = {name: source_hash(registry[name]) for name, use in study.tricks.items() if use.use != "never"}
+    sources = {name: source_hash(registry[name]) for name in _taking_part(study) if name in registry}
     known = store.fact(SOURCES) or {}
     plain = json.loads(study.model_dump_json())
-    if stored is not None:  # what was run once stays a part of the study
-        plain["phases"] = [
-            phase for phase in PHASES if phase in {*written_out(stored).get("phases", ()), *study.phases}
-        ]
     told: list[str] = []
     if stored is not None:
         difference = study.difference(stored)
-        changed = [name for name, mark in known.items() if sources.get(name, mark) != mark]
-        if not difference and changed:
-            difference = f"the source of '{changed[0]}' is another than that of the trials there"
         if difference:
-            where, other = (
-                ("store", "give the study another name") if study.store else ("folder", "give --out another folder")
-            )
-            raise InputError(
-                f"this {where} holds another study: {difference}",
-                place=store.place if study.store else str(folder),
-                remedy=f"{other}, or set it back; nothing in the {where} was changed",
-            )
-        told = list(changes(written_out(stored), plain))
+            raise _refusal(store, study, folder, f"this {_place(study)} holds another study: {difference}")
+        # What was run once stays a part of the study.
+        before = written_out(stored)
+        plain["phases"] = [phase for phase in PHASES if phase in {*before.get("phases", ()), *study.phases}]
+        told = list(changes(before, plain))
+        told += _with_changed_code(store, study, registry, folder, changed_tricks)
     # What was taken out stays known: it may come back, and then it has to be the same.
     store.put_fact(SOURCES, known | sources)
     if stored is None or told:
@@ -194,3 +191,60 @@ def adopt(store: Store, study: Study, registry: Registry, folder: Path) -> list[
         store.put_fact(HISTORY, [*(store.fact(HISTORY) or []), entry])
     store.put_fact(STUDY, plain)
     return told
+
+
+def _taking_part(study: Study) -> set[str]:
+    """The study's tricks, and those of the recipes inside their values, such as a teacher's."""
+    names = set()
+    for name, use in study.tricks.items():
+        if use.use != "never":
+            lists = ({field: value} for field, values in use.fields.items() for value in _listed(values))
+            names |= {name}.union(*(inner_tricks(values) for values in lists))
+    return names
+
+
+def _listed(value: object) -> list[object]:
+    return value if isinstance(value, list) else [value]
+
+
+def _with_changed_code(
+    store: Store, study: Study, registry: Registry, folder: Path, how: ChangedTricks | None
+) -> list[str]:
+    """Go on with the records of tricks whose code is another now, and say what became of them. Raises InputError."""
+    known = store.fact(SOURCES) or {}
+    changed = {
+        name: mark
+        for name, mark in known.items()
+        if name in _taking_part(study) and name in registry and not has_source(registry[name], mark)
+    }
+    records = store.records()
+    changed = {name: mark for name, mark in changed.items() if having(records, [name])}
+    if not changed:
+        return []
+    if how is not None:
+        return go_on(store, changed, how)
+    name, count = next(iter(changed)), len(having(records, changed))
+    others = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+    rule = f"the code of '{name}'{others} has changed since {count} of the {len(records)} records here were measured"
+    if not changed[name].startswith(CODE):
+        rule = (
+            f"the file of '{name}'{others} has changed since {count} of the {len(records)} records here were measured, "
+            "by a version of tricksearch that did not note whether it is code or words that change"
+        )
+    raise _refusal(
+        store,
+        study,
+        folder,
+        rule,
+        "; ".join(f"or give --changed-tricks {each}: they {EFFECTS[each]}" for each in EFFECTS),
+    )
+
+
+def _place(study: Study) -> str:
+    return "store" if study.store else "folder"
+
+
+def _refusal(store: Store, study: Study, folder: Path, rule: str, otherwise: str = "") -> InputError:
+    other = "give the study another name" if study.store else "give --out another folder"
+    more = f"; {otherwise}" if otherwise else f"; nothing in the {_place(study)} was changed"
+    return InputError(rule, place=store.place if study.store else str(folder), remedy=f"{other}, or set it back{more}")

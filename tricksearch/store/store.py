@@ -22,6 +22,7 @@ from tricksearch.store.schema import reports as _reports
 from tricksearch.study.store_url import without_password
 
 CONNECT_SECONDS = 10
+SET_ASIDE = "set aside"  # stands in the column of phases; the record itself stays as it was
 # So that a server misses a holder whose machine went dark after a minute; its own default is two hours.
 KEEPALIVE = {"tcp_keepalives_idle": 30, "tcp_keepalives_interval": 10, "tcp_keepalives_count": 3}
 
@@ -82,17 +83,39 @@ class Store:
             connection.execute(_records.insert(), rows)
 
     def records(self) -> list[Record]:
-        """Every record, by the numbers of trial and variant."""
-        with self._guard(), self._engine.connect() as connection:
-            rows = connection.execute(
-                sa.select(_records.c.record).order_by(_records.c.trial, _records.c.variant)
-            ).scalars()
-            return [Record.from_json(json.loads(row)) for row in rows]
+        """Every record that counts, by the numbers of trial and variant: all but those that were set aside."""
+        return self._records_where(_records.c.phase != SET_ASIDE)
+
+    def records_set_aside(self) -> list[Record]:
+        """The records that were set aside, by the numbers of trial and variant."""
+        return self._records_where(_records.c.phase == SET_ASIDE)
 
     def count(self) -> int:
-        """The number of records."""
+        """The number of records that count."""
+        query = sa.select(sa.func.count()).select_from(_records).where(_records.c.phase != SET_ASIDE)
         with self._guard(), self._engine.connect() as connection:
-            return int(connection.execute(sa.select(sa.func.count()).select_from(_records)).scalar_one())
+            return int(connection.execute(query).scalar_one())
+
+    def set_aside(self, records: Sequence[Record]) -> None:
+        """Keep these records apart from now on: they no longer count, and their recipes may be run again.
+
+        Their trials' numbers stay taken. The reports of a trial that has no other record go.
+        """
+        with self._write() as connection:
+            for record in records:
+                row = (_records.c.trial == record.trial) & (_records.c.variant == record.variant)
+                number = connection.execute(sa.select(_records.c.id).where(row)).scalar_one()
+                # Recipe and seed of a record that counts are in the store once; the JSON keeps the recipe.
+                changed = {"phase": SET_ASIDE, "recipe_key": f"aside {number}"}
+                connection.execute(_records.update().where(row).values(**changed))
+            left = sa.select(_records.c.trial).where(_records.c.phase != SET_ASIDE)
+            gone = {record.trial for record in records} - set(connection.execute(left).scalars())
+            connection.execute(_reports.delete().where(_reports.c.trial.in_(gone)))
+
+    def _records_where(self, rows: sa.ColumnElement[bool]) -> list[Record]:
+        query = sa.select(_records.c.record).where(rows).order_by(_records.c.trial, _records.c.variant)
+        with self._guard(), self._engine.connect() as connection:
+            return [Record.from_json(json.loads(row)) for row in connection.execute(query).scalars()]
 
     def report(self, trial: int, epoch: int, measures: Mapping[str, float]) -> None:
         """Append what a trial measured at the end of an epoch (from 1).

@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from tricksearch.trial.compression import compress
 from tricksearch.trial.measuring.export import count, export
-from tricksearch.trial.net_stages import GRAPH, compress
+from tricksearch.trial.net_stages import GRAPH
 from tricksearch.trial.stages import Stages
 from tricksearch.trial.training.workbench import Bench
 

@@ -1,23 +1,36 @@
 """Stage keys: for each stage of a trial a hash of exactly what can change its result.
 
 Each key is built on the key of the stage before it, so what comes later never changes what came before: the
-trained net is the same whether it is then quantized or not.
+trained net is the same whether it is then quantized or not. Of the engine and of the tricks that act in a stage, the
+key holds the code that the stage runs, apart from its words, and the versions of the packages which that code imports.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
-from tricksearch.contract import Deployable, Json, Registry, Runtime, Trick, source_hash, stages, trick_name
-from tricksearch.records.hardware import cpu_features, extra_versions, hardware, versions
+from tricksearch.contract import (
+    Deployable,
+    Json,
+    Registry,
+    Runtime,
+    Trick,
+    inner_tricks,
+    source_hash,
+    stages,
+    trick_name,
+)
+from tricksearch.contract.code import code_hash
+from tricksearch.contract.discovery import text_of
+from tricksearch.records.hardware import cpu_features, hardware, versions_of
+from tricksearch.records.measures import DRIFT, SPREAD
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.data import DataSet
+from tricksearch.trial.engine_code import code_of, engine_hash, imported_by
 from tricksearch.trial.measuring.runtimes import source_of
 from tricksearch.trial.training.precision import Precision
 
@@ -44,7 +57,7 @@ def stage_keys(
 ) -> Keys:
     """The keys of a recipe whose tricks are these, in their order. Without `test`, no test image is looked at."""
     tricks = list(tricks)
-    here = {"versions": extra_versions(), "cpu": [hardware()["cpu"], cpu_features()]}
+    here = {"cpu": [hardware()["cpu"], cpu_features()]}
 
     def acting(stage: str) -> list[Json]:
         return [_identity(trick, registry) for trick in tricks if stage in stages(type(trick))]
@@ -52,8 +65,7 @@ def stage_keys(
     train = _key(
         "train",
         {
-            "engine": engine_hash(),
-            "versions": versions(),
+            **_engine("train"),
             "device": hardware()["gpus"] if precision.device.type == "cuda" else hardware()["cpu"],
             "precision": [str(precision.device.type), str(precision.dtype), precision.channels_last],
             "data": [data.digest("train"), len(data.classes), data.augment],
@@ -63,12 +75,12 @@ def stage_keys(
             "tricks": acting("train"),
         },
     )
-    compress = _key("compress", {"on": train, "tricks": acting("compress")})
-    deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **here})
+    compress = _key("compress", {"on": train, "tricks": acting("compress"), **_engine("compress")})
+    deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **_engine("deploy"), **here})
 
     def scored(split: str) -> str:
         ran = {"tricks": acting("measure"), "data": data.digest(split), "gpus": hardware()["gpus"], **here}
-        return _key("score", {"on": deploy, **ran})
+        return _key("score", {"on": deploy, **ran, **_engine("score")})
 
     return Keys(train, compress, deploy, scored("validation"), scored("test") if test else None)
 
@@ -86,20 +98,21 @@ def latency_key(
     `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from. With a
     `nonce`, only trials that bring the same one share it.
     """
+    source = source_of(runtime)
     making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
         "latency",
         {
-            "engine": engine_hash(),
-            "versions": versions() | extra_versions(),
+            **_engine("latency", *imported_by(source)[1]),
             "hardware": [hardware(), cpu_features()],
+            "limits": [DRIFT, SPREAD],
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
             "deploy": [_identity(trick, {}) for trick in making],
             "runtime": [
                 runtime.name,
-                source_of(runtime),
+                code_hash(source),
                 dict(runtime.options),
                 runtime.threads,
                 runtime.device,
@@ -110,37 +123,22 @@ def latency_key(
     )
 
 
-def skeleton_of(graph: Path) -> str:
-    """A hash of an ONNX graph without the values of its weights: nodes, attributes, shapes, types."""
-    import onnx
-
-    model = onnx.load(str(graph))
-    resizing = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input}
-    for tensor in model.graph.initializer:
-        # Shapes, axes and the scales of a resizing do change the work; the numbers of a layer do not.
-        if tensor.data_type != onnx.TensorProto.INT64 and tensor.name not in resizing:
-            for content in ("raw_data", "float_data", "int32_data", "double_data", "uint64_data"):
-                tensor.ClearField(content)
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()[:32]
-
-
-@functools.cache
-def engine_hash() -> str:
-    """A hash of the engine's own sources, which can change a result as well as a trick's can."""
-    root = Path(__file__).parent.parent
-    files = sorted(file for part in ("contract", "toolkit", "trial") for file in (root / part).rglob("*.py"))
-    digest = hashlib.sha256()
-    for file in files:
-        digest.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes())
-    return digest.hexdigest()[:16]
+def _engine(stage: str, *packages: str) -> dict[str, Json]:
+    """What a stage runs of the engine, and the versions of what that imports and of further top-level packages."""
+    return {"engine": engine_hash(stage), "versions": versions_of([*code_of(stage).packages, *packages])}
 
 
 def _identity(trick: Trick, registry: Registry) -> Json:
-    """A trick's name, values and source; where a value is a recipe, as a teacher's, its tricks' sources too."""
+    """A trick's name, values and code; where a value is a recipe, as a teacher's, its tricks' code too."""
     values = asdict(trick)  # type: ignore[call-overload]
-    inner = [value.get("tricks") or {} for value in values.values() if isinstance(value, dict)]
-    sources = {name: source_hash(registry[name]) for tricks in inner for name in tricks if name in registry}
-    return [trick_name(type(trick)), values, source_hash(type(trick)), sources]
+    inner = {name: _code(registry[name]) for name in sorted(inner_tricks(values)) if name in registry}
+    return [trick_name(type(trick)), values, _code(type(trick)), inner]
+
+
+def _code(trick: type[Trick]) -> Json:
+    """The trick's own code, the engine's that it imports, and the versions of the packages that both import."""
+    below, packages = imported_by(text_of(trick))
+    return [source_hash(trick), below, versions_of(packages)]
 
 
 def _key(stage: str, parts: dict[str, Any]) -> str:

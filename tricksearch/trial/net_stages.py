@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import copy
-import functools
-import io
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,12 +14,11 @@ from torch import nn
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.clock import TrainingClock
+from tricksearch.trial.compression import compress, exported
 from tricksearch.trial.context import JobContext, StageLog
 from tricksearch.trial.keys import Keys, stage_keys
-from tricksearch.trial.measuring.export import count, export
 from tricksearch.trial.rungs import Rungs
-from tricksearch.trial.training import teacher
-from tricksearch.trial.training.watch import effective
+from tricksearch.trial.training import stage, teacher
 from tricksearch.trial.training.workbench import Bench
 
 GRAPH = "model.onnx"
@@ -111,23 +108,16 @@ class NetStages:
     def _train(self) -> nn.Module:
         context, key = self.context, self.keys.train
         with context.cache.building("train", key, context.machine):
-            net = self.bench.build_net()
             entry = context.cache.get("train", key)
             if entry is not None:
-                net.load_state_dict(torch.load(entry.file("weights.pt"), map_location="cpu", weights_only=True))
+                net = stage.load(self.bench, entry.file("weights.pt"))
                 self.log.known("train")
-                return self.bench.precision.place(net).eval()
+                return net
             context.note("train")
             self.log.ran("train")
-            _load_torch()
-            with self.clock.training() as seconds:
-                net = self.bench.train(net, self._rungs)
             weights = self.folder / "weights.pt"
-            content = io.BytesIO()  # torch hides the reason of a write that fails
-            torch.save({name: tensor.cpu() for name, tensor in net.state_dict().items()}, content)
-            weights.write_bytes(content.getbuffer())
-            seen = {"seen": self.bench.watch.seen(), "teachers": self.bench.teachers}
-            context.cache.put("train", key, {"seconds": seconds[0], **seen}, {"weights.pt": weights})
+            net, meta = stage.train_and_save(self.bench, self.clock, self._rungs, weights)
+            context.cache.put("train", key, meta, {"weights.pt": weights})
             weights.unlink()
         return net
 
@@ -140,25 +130,7 @@ class NetStages:
         context.nets[key] = net
         context.machine.step_aside()
         context.note("export")
-        params, macs = count(net, bench.input_shape)
-        graph = export(net, bench.input_shape, self.folder / GRAPH).path
         before = context.cache.get("train", self.keys.train)
-        known: Mapping[str, Any] = before.meta if before else {"seconds": 0.0, "seen": {}, "teachers": {}}
-        # A teacher of the loss is asked for again by a fine-tuning, and counts once.
-        seen = effective(known["seen"], bench.epochs + bench.fine_tuned, known["teachers"] | bench.teachers)
-        meta = {"params": params, "macs": macs, "train_seconds": known["seconds"] + seconds[0], "effective": seen}
-        return context.cache.put("compress", key, meta, {GRAPH: graph})
-
-
-def compress(bench: Bench, net: nn.Module) -> nn.Module:
-    """What the compress hooks make of a net, in evaluation mode."""
-    torch.manual_seed(bench.stream("compress"))
-    for trick in bench.tricks:
-        net = trick.compress(net, bench)
-    return net.eval()  # a hook may leave it in training mode, where counting would change its batch norms
-
-
-@functools.cache
-def _load_torch() -> None:
-    # torch imports its compiler with a process's first optimizer: seconds that are no part of a training.
-    torch.optim.SGD(nn.Linear(1, 1).parameters(), lr=0.1)
+        noted: Mapping[str, Any] = before.meta if before else {"seconds": 0.0, "seen": {}, "teachers": {}}
+        meta = exported(bench, net, self.folder / GRAPH, noted, seconds[0])
+        return context.cache.put("compress", key, meta, {GRAPH: self.folder / GRAPH})

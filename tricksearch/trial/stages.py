@@ -16,9 +16,9 @@ from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
-from tricksearch.trial.keys import latency_key, skeleton_of
+from tricksearch.trial.deployment import deploy, runtime_of
+from tricksearch.trial.keys import latency_key
 from tricksearch.trial.measuring.runner import Runner
-from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, check_fit
 from tricksearch.trial.measuring.scores import score
 from tricksearch.trial.measuring.stopwatch import measures_of
 from tricksearch.trial.net_stages import GRAPH, NetStages
@@ -73,19 +73,12 @@ class Stages:
     def runtime(self) -> Runtime:
         """What runs the deployable."""
         if self._run_by is None:
-            self._run_by = ONNX_RUNTIME
-            for trick in self.bench.tricks:
-                self._run_by = trick.runtime(self._run_by, self.bench)
+            self._run_by = runtime_of(self.bench)
         return self._run_by
 
     def deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, str]:
         """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it."""
-        graph = deployable.path
-        for trick in bench.tricks:
-            deployable = trick.deploy(deployable, bench)
-            graph = deployable.path if deployable.format == "onnx" else graph
-        check_fit(self.runtime(), deployable)
-        return deployable, skeleton_of(graph)
+        return deploy(bench, deployable, self.runtime())
 
     def timed(self, deployable: Deployable, runtime: Runtime, skeleton: str) -> dict[str, Any]:
         """The latency of a deployable and what is taken with it, by the names of a record's fields."""

@@ -22,7 +22,8 @@ def phases_of(study: Study, space: Space, registry: Registry, store: Store, work
     """
     for name in study.phases:
         records = store.records()
-        numbers = TrialNumbers(record.trial for record in records)
+        # A record that was set aside keeps its number, by which people know it.
+        numbers = TrialNumbers(record.trial for record in (*records, *store.records_set_aside()))
         if name == "search":
             yield SearchPhase(study, space, store, records, numbers, workers)
         elif name == "screen":

@@ -11,6 +11,7 @@ from tricksearch.search.phases.members import gap_of, members_of
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.phases.shifts import shifts_of
 from tricksearch.search.space.space import Space
+from tricksearch.store.changed_code import code_changes, notes_of
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 from tricksearch.verdicts.confounders import confounders, typical
@@ -25,7 +26,11 @@ def findings_of(study: Study, store: Store) -> Findings:
     """
     records = store.records()
     if all(record.phase in SEARCH_PHASES for record in records):  # then the tricks' files need not be here
-        return Findings(members=members_of(study, store, records, None), simulated=study.trial == "simulated")
+        return Findings(
+            members=members_of(study, store, records, None),
+            notes=tuple(notes_of(code_changes(store), records)),
+            simulated=study.trial == "simulated",
+        )
     registry = discover(study.plugins)
     absent = [name for name in study.tricks if name not in registry]
     if absent:
@@ -37,7 +42,7 @@ def findings_of(study: Study, store: Store) -> Findings:
     space = Space.of(study, registry)
     verdicts: list[Verdict] = []
     shifts: tuple[Shift, ...] = ()
-    notes: list[str] = []
+    notes = notes_of(code_changes(store), records)
     design = ""
     if any(record.phase == "screen" for record in records):
         try:

@@ -40,6 +40,7 @@ class SearchPhase:
         designed = {record.trial for record in records if record.phase != "search"}
         if len(designed) == sum(record.phase == "baseline" and not record.variant for record in records):
             designed = set()  # the search itself began with the baseline
+        designed |= {record.trial for record in store.records_set_aside()} - {record.trial for record in records}
         self._batch = TrialBatch(study, store, workers)
         known, untold = self._batch.divided([record for record in records if record.phase in FRONT_PHASES], designed)
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]

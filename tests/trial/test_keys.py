@@ -1,0 +1,271 @@
+"""What a stage's key holds: the code that the stage runs, without its words, and the packages that it imports."""
+
+import importlib
+import re
+import shutil
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+import tricksearch
+from tricksearch.contract import Deployable, discover
+from tricksearch.records import hardware
+from tricksearch.trial import engine_code
+from tricksearch.trial.cache import STAGES
+from tricksearch.trial.context import StageLog
+from tricksearch.trial.data import load_data
+from tricksearch.trial.engine_code import BYSTANDERS, code_of
+from tricksearch.trial.keys import latency_key, stage_keys
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
+from tricksearch.trial.run import _tricks
+
+ENGINE = Path(tricksearch.__file__).parent
+ORDER = ("train", "compress", "deploy", "score", "test")
+
+
+@pytest.fixture
+def keys(make_bench, tiny_recipe):
+    """The keys of a recipe by their stages, the latency's too."""
+
+    def of(**parts):
+        recipe, registry = tiny_recipe(**parts), discover()
+        bench = make_bench(recipe)
+        made = stage_keys(recipe, 0, bench.tricks, load_data(recipe.data), bench.precision, registry, test=True)
+        graph = Deployable(Path("model.onnx"))
+        return vars(made) | {"latency": latency_key(recipe, graph, "skeleton", bench.tricks, ONNX_RUNTIME)}
+
+    return of
+
+
+@pytest.fixture
+def upgrade(monkeypatch):
+    """Another version of a distribution is installed from now on."""
+
+    def to(name):
+        real = hardware.version
+        other = re.sub(r"[-_.]+", "-", name).lower()
+        monkeypatch.setattr(
+            hardware, "version", lambda each: "999" if re.sub(r"[-_.]+", "-", each).lower() == other else real(each)
+        )
+        hardware.versions.cache_clear()
+        hardware.extra_versions.cache_clear()
+
+    yield to
+    monkeypatch.undo()
+    hardware.versions.cache_clear()
+    hardware.extra_versions.cache_clear()
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """Hash a copy of the package from now on, in which `change` was made to the text of each file, by its path."""
+    copies = iter(range(100))
+
+    def to(change):
+        copy = tmp_path / f"engine{next(copies)}" / ENGINE.name
+        shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in sorted(copy.rglob("*.py")):
+            text = file.read_text()
+            new = change(file.relative_to(copy).as_posix(), text)
+            if new != text:
+                file.write_text(new)
+        monkeypatch.setattr(engine_code, "ROOT", copy)
+
+    return to
+
+
+@pytest.fixture
+def again(trial, tmp_path, monkeypatch):
+    """Run a trial, as a new process would, with the cache of this test; returns the stages that it did not run."""
+    # The machine that tests run on may be restless, and such a latency is not kept.
+    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.steady", True)
+
+    def run(**parts):
+        _tricks.cache_clear()
+        record = trial(cache=tmp_path / "cache", **parts)
+        assert record.status == "finished", record.reason
+        return record.reused
+
+    return run
+
+
+def changed(before, after):
+    return {stage for stage in before if before[stage] != after[stage]}
+
+
+def replaced(path, old, new):
+    """An edit of one file, which must be there and have the text once."""
+    assert (ENGINE / path).read_text().count(old) == 1
+    return lambda name, text: text.replace(old, new) if name == path else text
+
+
+NEVER = [
+    "rich",
+    "typer",
+    "plotly",
+    "pandas",
+    "statsmodels",
+    "ray",
+    "optuna",
+    "pydantic",
+    "SQLAlchemy",
+    "PyYAML",
+    "scipy",
+]
+# Data stand in the keys with their pixels, whoever read them.
+NEVER += ["pillow", "scikit-learn", "psutil", "tricksearch"]
+
+
+@pytest.mark.parametrize("package", NEVER)
+def test_an_upgrade_of_what_no_stage_runs_changes_no_key(keys, upgrade, package):
+    before = keys(tricks={"int8": {}, "pruning": {}})
+    upgrade(package)
+    assert hardware.versions_of([package])[package] == "999"
+    assert changed(before, keys(tricks={"int8": {}, "pruning": {}})) == set()
+
+
+@pytest.mark.parametrize(
+    ("package", "tricks", "first", "latency"),
+    [
+        ("torch", {}, "train", True),
+        ("numpy", {}, "train", True),
+        ("timm", {}, "train", False),
+        ("kornia", {}, "train", False),
+        ("onnxruntime", {}, "compress", True),
+        ("onnxscript", {}, "compress", False),
+        ("torchvision", {}, None, False),
+        ("torchvision", {"se": {}}, "train", False),
+        ("torch-pruning", {}, None, False),
+        ("torch-pruning", {"cosine": {}}, None, False),
+        ("torch-pruning", {"pruning": {}}, "compress", False),
+    ],
+)
+def test_an_upgrade_changes_the_keys_of_the_stages_that_run_the_package(keys, upgrade, package, tricks, first, latency):
+    before = keys(tricks=tricks)
+    upgrade(package)
+    later = set(ORDER[ORDER.index(first) :]) if first else set()
+    assert changed(before, keys(tricks=tricks)) == later | ({"latency"} if latency else set())
+
+
+def test_another_python_is_another_key(keys, monkeypatch):
+    before = keys()
+    monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
+    assert changed(before, keys()) == {*ORDER, "latency"}
+
+
+def test_an_upgrade_of_what_no_stage_runs_runs_nothing_again(again, upgrade):
+    again()
+    for package in NEVER:
+        upgrade(package)
+    assert again() == list(STAGES)
+    upgrade("timm")
+    assert again() == ["latency"]
+
+
+def test_words_of_the_engine_run_nothing_again(again, edit):
+    """Comments, docstrings and blank lines in every file, the texts of errors, and what runs in no stage."""
+    again(tricks={"int8": {"images": 32}})
+    texts = {
+        "trial/training/train.py": ("the training loss was not finite", "the loss became infinite or no number"),
+        "toolkit/quantize.py": ("calibration", "calibrating"),
+        "study/yaml_file.py": ("line", "row"),
+        "trial/measuring/scores.py": ("that are not finite", "of which some are not finite"),
+    }
+    for path, (old, _) in texts.items():
+        assert old in (ENGINE / path).read_text()
+
+    def reworded(path, text):
+        if path in texts:
+            errors = re.compile(r"(?<=Error\(|erged\()f?\"[^\"\n]*\"")
+            old, new = texts[path]
+            text = errors.sub(lambda match: match[0].replace(old, new), text)
+        text = re.sub(r'^( *)"""', r'\1"""In other words: ', text, count=1, flags=re.MULTILINE)
+        return f"# A comment.\n\n{text}\n\n# The end.\n" if not text.startswith("from __future__") else text
+
+    edit(reworded)
+    assert again(tricks={"int8": {"images": 32}}) == list(STAGES)
+    edit(
+        lambda path, text: (
+            text + "\n\nMORE = 1\n" if path.startswith(("study/", "report/", "cli/", "search/")) else text
+        )
+    )
+    assert again(tricks={"int8": {"images": 32}}) == list(STAGES)
+
+
+@pytest.mark.parametrize(
+    ("path", "old", "new", "known"),
+    [
+        ("trial/training/train.py", "0.1 ** sum", "0.2 ** sum", {"latency"}),
+        ("trial/data/dataset.py", "GREY_LEVEL = 1 / 255", "GREY_LEVEL = 2 / 255", {"latency"}),
+        ("contract/trick.py", "placed.append(ready[0])", "placed.append(ready[-1])", {"latency"}),
+        ("trial/compression.py", 'bench.stream("compress")', 'bench.stream("other")', {"train", "latency"}),
+        ("trial/measuring/export.py", "opset_version=17", "opset_version=18", {"train", "latency"}),
+        ("trial/deployment.py", "[:32]", "[:31]", {"train", "compress", "latency"}),
+        ("trial/measuring/scores.py", "* 100), float", "* 101), float", {"train", "compress", "deploy", "latency"}),
+        ("trial/measuring/stopwatch.py", "ATTEMPTS = 4", "ATTEMPTS = 5", {"train", "compress", "deploy"}),
+        ("trial/measuring/runner.py", "range(2)", "range(3)", {"train", "compress", "deploy"}),
+        ("toolkit/quantize.py", "import tempfile", "import tempfile as tempfile", set(STAGES)),
+        ("study/study.py", "from __future__ import annotations", "x = 1", set(STAGES)),
+    ],
+)
+def test_a_line_of_code_runs_again_the_stages_that_run_it(again, edit, path, old, new, known):
+    again()
+    edit(replaced(path, old, new))
+    assert set(again()) == known
+
+
+def test_code_of_the_toolkit_runs_again_the_tricks_that_import_it(again, edit):
+    again(tricks={"int8": {"images": 32}})
+    edit(replaced("toolkit/quantize.py", "import tempfile", "import tempfile as tempfile"))
+    assert again(tricks={"int8": {"images": 32}}) == ["train", "compress", "latency"]
+
+
+def test_a_stage_runs_no_module_that_its_key_does_not_hold(trial, monkeypatch):
+    """Every function that a trial calls is noted with the stage that runs then."""
+    stage, ran = ["before"], defaultdict(set)
+
+    def noted(self, name):
+        stage[0] = name
+        log(self, name)
+
+    def follow(frame, event, _):
+        file = Path(frame.f_code.co_filename)
+        if event == "call" and file.is_relative_to(ENGINE):
+            ran[stage[0]].add(".".join(file.relative_to(ENGINE).with_suffix("").parts))
+
+    log = StageLog.ran
+    monkeypatch.setattr(StageLog, "ran", noted)
+    tricks = {"distillation": {}, "mixup": {}, "low_rank": {}, "int8": {"images": 32}}
+    before = sys.getprofile()
+    sys.setprofile(follow)
+    try:
+        record = trial(tricks=tricks, net={"widths": [32]})
+    finally:
+        sys.setprofile(before)
+    assert record.status == "finished", record.reason
+    assert {"trial.training.train", "trial.training.workbench", "trial.data.dataset"} <= ran["train"]
+    assert {"trial.measuring.export", "trial.compression"} <= ran["compress"]
+    assert {"trial.deployment", "toolkit.quantize"} <= ran["deploy"]
+    assert "trial.measuring.scores" in ran["score"]
+    assert "trial.measuring.runner" in ran["latency"]
+    held = {"toolkit.quantize"}  # by the identity of a trick that acts
+    for name in ("train", "compress", "deploy", "score", "latency"):
+        held |= set(code_of(name).modules)
+        beside = {module for module in ran[name] if engine_code._stands_by(module)}
+        assert ran[name] - held - beside == set()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_key_holds_no_more_than_the_stage_runs(stage):
+    code = code_of(stage)
+    assert {module.partition(".")[0] for module in code.modules} <= {"contract", "trial"}
+    assert not {"ray", "optuna", "pydantic", "yaml", "rich", "sqlalchemy"} & set(code.packages)
+    assert "numpy" in code.packages or stage == "deploy"
+    assert not any(module.startswith("trial.measuring") for module in code_of("train").modules)
+
+
+def test_who_stands_by_is_there():
+    for module in BYSTANDERS:
+        importlib.import_module(f"tricksearch.{module}")

@@ -1,0 +1,37 @@
+"""The second stage: from a trained net to the float graph."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import nn
+
+from tricksearch.trial.measuring.export import count, export
+from tricksearch.trial.training.watch import effective
+
+if TYPE_CHECKING:
+    from tricksearch.trial.training.workbench import Bench
+
+
+def compress(bench: Bench, net: nn.Module) -> nn.Module:
+    """What the compress hooks make of a net, in evaluation mode."""
+    torch.manual_seed(bench.stream("compress"))
+    for trick in bench.tricks:
+        net = trick.compress(net, bench)
+    return net.eval()  # a hook may leave it in training mode, where counting would change its batch norms
+
+
+def exported(bench: Bench, net: nn.Module, path: Path, trained: Mapping[str, Any], seconds: float) -> dict[str, Any]:
+    """Write the float graph of a compressed net to `path`; returns what is counted on it.
+
+    `trained` is what was noted beside the trained net, `seconds` what the compression took. Raises TrialError where
+    the net cannot be exported.
+    """
+    params, macs = count(net, bench.input_shape)
+    export(net, bench.input_shape, path)
+    # A teacher of the loss is asked for again by a fine-tuning, and counts once.
+    seen = effective(trained["seen"], bench.epochs + bench.fine_tuned, trained["teachers"] | bench.teachers)
+    return {"params": params, "macs": macs, "train_seconds": trained["seconds"] + seconds, "effective": seen}
