@@ -22,7 +22,6 @@ from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.store.facts import Fact
 from tricksearch.study.study import Study, load_study
-from tricksearch.trial.measuring import machine_lock as machine
 
 settings.register_profile(
     "untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture]
@@ -32,9 +31,9 @@ settings.load_profile("untimed")
 
 @pytest.fixture(autouse=True, scope="session")
 def own_machine_locks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """The machine's locks are those of this process's tests: no other's stopwatch is waited for."""
+    """The machine's locks are those of this process's tests and their processes: no other's stopwatch is waited for."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(machine, "COMMON", tmp_path_factory.mktemp("locks"))
+        patch.setenv("TRICKSEARCH_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
 
 

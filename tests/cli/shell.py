@@ -7,8 +7,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tricksearch.trial.measuring import machine_lock as machine
-
 PATIENCE = 600  # seconds for one command, on a machine that is busy with others
 PRELOADED = ["tricksearch.cli.app", "tricksearch.cli.run", "tricksearch.search.driver", "tricksearch.trial.run"]
 PRELOADED += ["onnxruntime", "torch.onnx", "pandas", "plotly.graph_objects", "sklearn.datasets"]
@@ -17,8 +15,7 @@ _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(PRELOADED)
 
 
-def _run(arguments, cwd, environment, locks, out, err):
-    machine.COMMON = locks
+def _run(arguments, cwd, environment, out, err):
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(cwd)
@@ -39,7 +36,7 @@ def tricksearch(*arguments, cwd, columns=80):
     with tempfile.TemporaryDirectory() as folder:
         out, err = Path(folder, "out"), Path(folder, "err")
         environment = dict(os.environ) | {"COLUMNS": str(columns)}
-        process = _forks.Process(target=_run, args=(given, cwd, environment, machine.COMMON, out, err))
+        process = _forks.Process(target=_run, args=(given, cwd, environment, out, err))
         process.start()
         process.join(PATIENCE)
         if process.exitcode is None:

@@ -98,7 +98,7 @@ def _tiny_recipe() -> Callable[..., Recipe]:
 
 @pytest.fixture
 def scratch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The temporary folder of this test's trials, so that its lock files are no other process's."""
+    """The temporary folder of this test's trials."""
     folder = tmp_path / "scratch"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))

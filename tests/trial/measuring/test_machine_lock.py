@@ -1,6 +1,5 @@
 """The machine's lock, between real processes: one stopwatch alone, or any number of trainers."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -223,10 +222,8 @@ def names(folder: Path) -> set[str]:
 def test_the_files_lie_in_one_place_whatever_the_temporary_folder(tmp_path, monkeypatch):
     common, mine = tmp_path / "common", tmp_path / "mine"
     common.mkdir(), mine.mkdir()
-    spec = importlib.util.find_spec(machine.__name__)
-    untouched = importlib.util.module_from_spec(spec)  # in the one that is imported, the tests' own folder stands
-    spec.loader.exec_module(untouched)
-    assert Path("/tmp") == untouched.COMMON
+    monkeypatch.delenv(machine.LOCKS)
+    assert Path("/tmp") == machine.COMMON
     monkeypatch.setattr(machine, "COMMON", common)
     monkeypatch.setattr(tempfile, "tempdir", str(mine))
     Machine().close()
@@ -234,6 +231,9 @@ def test_the_files_lie_in_one_place_whatever_the_temporary_folder(tmp_path, monk
     monkeypatch.setattr(machine, "COMMON", tmp_path / "none")
     Machine().close()
     assert names(mine) == {GATE, FLOOR}
+    monkeypatch.setenv(machine.LOCKS, str(tmp_path))
+    Machine().close()
+    assert names(tmp_path) == {GATE, FLOOR, "common", "mine"}
 
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir, lambda path: path.symlink_to("/dev/null")])

@@ -2,7 +2,8 @@
 
 Two advisory file locks (flock) make a readers-writer lock across processes that favours the stopwatch: it
 closes the gate, then waits for the trials to step aside at their next batch. The kernel drops the locks of a
-process that dies. The files lie in /tmp, whatever TMPDIR says, so that every study on the machine shares them.
+process that dies. The files lie in /tmp, whatever TMPDIR says, so that every study on the machine shares them; the
+environment variable TRICKSEARCH_LOCKS names another folder, for processes that are to wait for no one else's.
 A machine's GPUs are part of it: a trial steps aside only when what it has queued on them is done.
 """
 
@@ -23,6 +24,7 @@ import psutil
 
 from tricksearch.contract import InputError
 
+LOCKS = "TRICKSEARCH_LOCKS"
 COMMON = Path("/tmp")  # noqa: S108  # foreseeable on purpose; what others may put there is met in _open
 
 
@@ -140,6 +142,8 @@ def _finish_kernels() -> None:
 
 def _folder() -> Path:
     """The same for every process of the machine: TMPDIR, which tempfile follows, may differ between them."""
+    if own := os.environ.get(LOCKS):
+        return Path(own)
     return COMMON if COMMON.is_dir() else Path(tempfile.gettempdir())
 
 
