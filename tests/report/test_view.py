@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from tests.report.conftest import HARDWARE, make_records, make_study
 from tricksearch.contract import InputError
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
-from tricksearch.report import tables as outputs
 from tricksearch.report.embedded import embedded, scalar
 from tricksearch.report.headline import answer, certainty, details
 from tricksearch.report.view import accuracy_interval, view
@@ -28,6 +28,7 @@ JSON = st.recursive(
 
 def _record(trial: int, accuracy: float | None, latency: float | None, **more) -> Record:
     status = "failed" if accuracy is None or latency is None else "finished"
+    measures = {"accuracy": accuracy, "latency_ms": latency} | {key: more.pop(key) for key in MEASURES if key in more}
     return Record(
         trial=trial,
         phase="search" if trial else "baseline",
@@ -35,9 +36,7 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
         reason="" if status == "finished" else "it broke",
         seed=0,
         recipe={},
-        measures={
-            name: value for name, value in (("accuracy", accuracy), ("latency_ms", latency)) if value is not None
-        },
+        measures={name: value for name, value in measures.items() if value is not None},
         **{"validation_images": 1000, "latency_runs": 100, **more},
     )
 
@@ -92,8 +91,8 @@ def test_front_knee_and_better_are_over_all_objectives() -> None:
 def test_the_report_and_the_tables_agree(objectives) -> None:
     records, study = make_records(), Study(name="s", objectives=objectives)
     seen = view(records, objectives)
-    assert {records[i].trial for i in seen.front} == {each.trial for each in outputs.front_of(records, study)}
-    assert records[seen.knee].trial == outputs.best_of(records, study).trial
+    assert {records[i].trial for i in seen.front} == {each.trial for each in study.goals.front(records)}
+    assert records[seen.knee].trial == study.goals.knee(records).trial
 
 
 def test_an_objective_that_is_no_measure_is_refused() -> None:
