@@ -16,9 +16,9 @@ from tests.report.conftest import FAILURES, make_records, make_study
 from tricksearch.contract import InputError
 from tricksearch.records.recipe import Recipe
 from tricksearch.report import write_report
-from tricksearch.report.view import view
+from tricksearch.report.view import make_view
 
-SEEN = view(make_records(), ("accuracy", "latency_ms"))
+VIEW = make_view(make_records(), ("accuracy", "latency_ms"))
 
 
 @pytest.fixture
@@ -80,41 +80,42 @@ def _press(browser, selector: str) -> None:
 
 def _lonely() -> int:
     """A member of the front that is neither baseline nor knee and whose neighbours are far."""
-    others = [i for i in SEEN.front if i not in (SEEN.knee, SEEN.baseline)]
+    others = [i for i in VIEW.front if i not in (VIEW.knee, VIEW.baseline)]
     return others[-1]
 
 
 def test_the_head_answers(opened) -> None:
-    assert _text(opened, "h1") == f"{len(SEEN.better)} recipes are both more accurate and faster than the baseline."
+    assert _text(opened, "h1") == f"{len(VIEW.better)} recipes are both more accurate and faster than the baseline."
     assert "60 trials: 55 finished" in _text(opened, ".details")
 
 
 def test_hovering_a_point_tells_its_difference_from_the_baseline(opened) -> None:
     i = _lonely()
-    record = SEEN.records[i]
+    record = VIEW.records[i]
     _move_to(opened, i)
     tooltip = opened.find_element("id", "tooltip")
     assert tooltip.is_displayed()
     assert f"Trial {record.trial}" in tooltip.text
     for name in record.tricks:
         assert f"+ {name} " in tooltip.text
-    assert f"accuracy {record.accuracy:.2f} %" in tooltip.text
+    assert f"top-1 accuracy: {record.accuracy:.2f} %" in tooltip.text
     assert "95 % interval" in tooltip.text
     assert f"n = {record.validation_images}" in tooltip.text
-    assert f"median {record.latency_ms:.3f} ms, p95 {record.latency_p95_ms:.3f} ms" in tooltip.text
+    assert f"latency, median: {record.latency_ms:.3f} ms" in tooltip.text
+    assert f"latency, p95: {record.value('latency_p95_ms'):.3f} ms" in tooltip.text
 
 
 def test_clicking_a_point_keeps_it_with_a_recipe_that_runs(opened) -> None:
     i = _lonely()
-    record = SEEN.records[i]
+    record = VIEW.records[i]
     assert _text(opened, "#panel-title") != f"Trial {record.trial}"
     _move_to(opened, i, click=True)
     assert _text(opened, "#panel-title") == f"Trial {record.trial}"
     assert _text(opened, "#panel-marks") == "on the front"
     measures = _text(opened, "#panel-measures")
     assert f"{record.accuracy:.2f} %" in measures
-    assert f"{record.accuracy - SEEN.records[0].accuracy:+.2f} points" in measures
-    assert f"{record.latency_ms / SEEN.records[0].latency_ms:.2f}" in measures
+    assert f"{record.accuracy - VIEW.records[0].accuracy:+.2f} points" in measures
+    assert f"{record.latency_ms / VIEW.records[0].latency_ms:.2f}" in measures
     chosen = opened.find_elements("css selector", "#table tr[aria-selected=true]")
     assert [row.get_attribute("data-record") for row in chosen] == [str(i)]
 
@@ -124,8 +125,8 @@ def test_the_recipe_of_every_record_is_its_recipe(opened) -> None:
         """return [...document.querySelectorAll("#table tbody tr")].map((row) => {
              row.click(); return document.getElementById("panel-yaml").textContent; });"""
     )
-    assert len(texts) == len(SEEN.records)
-    for text, record in zip(texts, SEEN.records, strict=True):
+    assert len(texts) == len(VIEW.records)
+    for text, record in zip(texts, VIEW.records, strict=True):
         assert text.startswith(f"# Trial {record.trial} of the study digits")
         assert Recipe.model_validate(yaml.safe_load(text)) == Recipe.model_validate(record.recipe)
 
@@ -155,19 +156,19 @@ def test_a_row_can_be_chosen_with_the_keyboard(opened) -> None:
 
 def test_the_table_sorts_and_leaves_what_was_not_measured_last(opened) -> None:
     heads = opened.find_elements("css selector", "#table th")
-    latency = next(head for head in heads if head.text.replace("\n", " ").startswith("latency median"))
+    latency = next(head for head in heads if head.text.replace("\n", " ").startswith("latency, ms"))
     assert latency.get_attribute("aria-sort") == "none"
-    measured = sorted(f"{each.latency_ms:.3f}" for each in SEEN.records if each.finished)
+    measured = sorted(f"{each.latency_ms:.3f}" for each in VIEW.records if each.finished)
     for order, expected in (("ascending", measured), ("descending", measured[::-1])):
         latency.find_element("tag name", "button").click()
         assert latency.get_attribute("aria-sort") == order
-        shown = _column(opened, "latency median")
+        shown = _column(opened, "latency, ms")
         assert shown[: len(measured)] == expected
         assert set(shown[len(measured) :]) == {"\N{EN DASH}"}
     accuracy = next(head for head in heads if head.text.startswith("accuracy"))
     accuracy.find_element("tag name", "button").click()
     assert accuracy.get_attribute("aria-sort") == "descending"  # the best first
-    assert float(_column(opened, "accuracy")[0]) == pytest.approx(max(r.accuracy or 0 for r in SEEN.records), abs=0.005)
+    assert float(_column(opened, "accuracy")[0]) == pytest.approx(max(r.accuracy or 0 for r in VIEW.records), abs=0.005)
 
 
 def test_failed_trials_are_listed_with_their_reason(opened) -> None:
@@ -184,16 +185,16 @@ def test_failed_trials_are_listed_with_their_reason(opened) -> None:
 def test_the_filter_dims_the_chart_and_shortens_the_table(opened) -> None:
     _press(opened, '[data-trick="int8"] label:nth-child(2)')
     _press(opened, '[data-trick="mixup"] label:nth-child(3)')
-    kept = [i for i, each in enumerate(SEEN.records) if "int8" in each.tricks and "mixup" not in each.tricks]
-    assert 0 < len(kept) < len(SEEN.records)
-    assert _column(opened, "trial") == [str(SEEN.records[i].trial) for i in kept]
+    kept = [i for i, each in enumerate(VIEW.records) if "int8" in each.tricks and "mixup" not in each.tricks]
+    assert 0 < len(kept) < len(VIEW.records)
+    assert _column(opened, "trial") == [str(VIEW.records[i].trial) for i in kept]
     assert f"{len(kept)} of 60 records match" in _text(opened, "#shown")
     lit = opened.execute_script(
         """return document.getElementById("chart").data
              .filter((trace) => ["recipe", "on the front"].includes(trace.name))
              .flatMap((trace) => trace.customdata);"""
     )
-    assert sorted(lit) == [i for i in kept if i in SEEN.plotted]
+    assert sorted(lit) == [i for i in kept if i in VIEW.plotted]
     _press(opened, "#reset")
     assert len(_column(opened, "trial")) == 60
 
@@ -202,11 +203,11 @@ def test_the_chart_marks_front_knee_and_baseline(opened) -> None:
     traces = {
         t.get("name") or t["mode"]: t for t in opened.execute_script("return document.getElementById('chart').data")
     }
-    assert traces["knee"]["customdata"] == [SEEN.knee]
-    assert traces["baseline"]["customdata"] == [SEEN.baseline]
+    assert traces["knee"]["customdata"] == [VIEW.knee]
+    assert traces["baseline"]["customdata"] == [VIEW.baseline]
     assert traces["lines"]["line"]["shape"] == "hv"
     assert traces["lines"]["x"] == sorted(traces["lines"]["x"])
-    assert len(traces["lines"]["x"]) == len(SEEN.front)
+    assert len(traces["lines"]["x"]) == len(VIEW.front)
     assert opened.execute_script("return document.getElementById('chart')._fullLayout.xaxis.type") == "linear"
     _press(opened, "#log")
     assert opened.execute_script("return document.getElementById('chart')._fullLayout.xaxis.type") == "log"
@@ -214,18 +215,18 @@ def test_the_chart_marks_front_knee_and_baseline(opened) -> None:
 
 def test_three_objectives_mark_the_front_without_a_line(browser, tmp_path: Path) -> None:
     three = ["accuracy", "latency_ms", "params"]
-    seen, path = view(make_records(), three), tmp_path / "report.html"
-    assert len(seen.front) > len(SEEN.front)
+    view, path = make_view(make_records(), three), tmp_path / "report.html"
+    assert len(view.front) > len(VIEW.front)
     write_report(make_records(), make_study(objectives=three), path)
     for opened in _open(browser, path):
         drawn = opened.execute_script("return document.getElementById('chart').data")
         assert "lines" not in [each["mode"] for each in drawn]
         (front,) = [each for each in drawn if each["name"] == "on the front over 3 objectives"]
-        assert front["customdata"] == sorted(set(seen.front) - {seen.baseline})
-        assert "objectives: top-1 accuracy; latency, median; parameters" in _text(opened, "h1")
-        knee = seen.records[seen.knee]
-        assert f"parameters {knee.params:,}" in _text(opened, "header")
-        assert f"parameters {knee.params:,}" in _text(opened, "#panel-yaml")
+        assert front["customdata"] == sorted(set(view.front) - {view.baseline})
+        assert "objectives, accuracy, latency and parameters" in _text(opened, "h1")
+        knee = view.records[view.knee]
+        assert f"parameters {knee.value('params'):,}" in _text(opened, "header")
+        assert f"parameters {knee.value('params'):,}" in _text(opened, "#panel-yaml")
 
 
 @pytest.mark.parametrize("records", [[], [make_records()[7]]], ids=["none", "all failed"])

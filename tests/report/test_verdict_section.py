@@ -10,14 +10,14 @@ import yaml
 
 from tests.believable import EVIL, findings, members, unknown, verdict
 from tests.report.conftest import make_records, make_study
-from tests.report.test_page import SEEN, _open, _press, _text
+from tests.report.test_page import VIEW, _open, _press, _text
 from tricksearch.report.page import render, write_report
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import SIMULATED, sections
 
 RECORDS = make_records()
-FRONT = [RECORDS[i].id for i in SEEN.front if RECORDS[i].tricks]
+FRONT = [RECORDS[i].id for i in VIEW.front if RECORDS[i].tricks]
 
 
 def made(**changes) -> Findings:

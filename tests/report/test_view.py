@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 
 from tests.report.conftest import HARDWARE, make_records, make_study
 from tricksearch.contract import InputError
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
-from tricksearch.report import tables as outputs
-from tricksearch.report.embedded import embedded, scalar
-from tricksearch.report.headline import answer, certainty, details
-from tricksearch.report.view import accuracy_interval, view
+from tricksearch.report.embedded import embedded_data, yaml_scalar
+from tricksearch.report.headline import accuracy_caveat, details, headline
+from tricksearch.report.view import accuracy_interval, make_view
 from tricksearch.study.study import Study
 
 BOTH = ("accuracy", "latency_ms")
@@ -28,6 +28,7 @@ JSON = st.recursive(
 
 def _record(trial: int, accuracy: float | None, latency: float | None, **more) -> Record:
     status = "failed" if accuracy is None or latency is None else "finished"
+    measures = {"accuracy": accuracy, "latency_ms": latency} | {key: more.pop(key) for key in MEASURES if key in more}
     return Record(
         trial=trial,
         phase="search" if trial else "baseline",
@@ -35,9 +36,7 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
         reason="" if status == "finished" else "it broke",
         seed=0,
         recipe={},
-        measures={
-            name: value for name, value in (("accuracy", accuracy), ("latency_ms", latency)) if value is not None
-        },
+        measures={name: value for name, value in measures.items() if value is not None},
         **{"validation_images": 1000, "latency_runs": 100, **more},
     )
 
@@ -47,26 +46,26 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
 @example(1e16)
 @example("a\nb\x85")
 def test_a_scalar_is_one_line_of_yaml_that_reads_back(value) -> None:
-    text = scalar(value)
+    text = yaml_scalar(value)
     assert len(text.splitlines()) == 1
     assert yaml.safe_load(f"tricks:\n  t:\n    field: {text}\n") == {"tricks": {"t": {"field": value}}}
 
 
 def test_the_view_of_a_small_study() -> None:
     points = [(90.0, 1.0), (91.0, 0.9), (95.0, 2.0), (89.0, 0.5), (None, None), (91.0, 1.1)]
-    seen = view([_record(i, *point) for i, point in enumerate(points)], BOTH)
-    assert seen.plotted == [0, 1, 2, 3, 5]
-    assert seen.front == [3, 1, 2]  # by latency
-    assert (seen.knee, seen.baseline, seen.better) == (1, 0, [1])
+    view = make_view([_record(i, *point) for i, point in enumerate(points)], BOTH)
+    assert view.plotted == [0, 1, 2, 3, 5]
+    assert view.front == [3, 1, 2]  # by latency
+    assert (view.knee, view.baseline, view.better) == (1, 0, [1])
 
 
 def test_other_objectives_have_their_own_direction() -> None:
     records = [_record(0, 90.0, 1.0, params=10), _record(1, 90.0, 2.0, params=5), _record(2, 95.0, 3.0, params=20)]
-    seen = view(records, ["params", "accuracy"])
-    assert (seen.y, seen.x) == ("params", "accuracy")
-    assert seen.front == [1, 2]
-    assert answer(seen) == "No recipes are better than the baseline on both parameters and top-1 accuracy."
-    assert view(records, ["latency_ms"]).objectives == ("latency_ms", "accuracy")
+    view = make_view(records, ["params", "accuracy"])
+    assert (view.y, view.x) == ("params", "accuracy")
+    assert view.front == [1, 2]
+    assert headline(view) == "No recipes are better than the baseline on both parameters and accuracy."
+    assert make_view(records, ["latency_ms"]).objectives == ("latency_ms", "accuracy")
 
 
 def test_front_knee_and_better_are_over_all_objectives() -> None:
@@ -79,32 +78,34 @@ def test_front_knee_and_better_are_over_all_objectives() -> None:
         _record(4, 89.0, 1.3, params=1),
         _record(5, 99.0, 0.1),  # its size was not measured
     ]
-    seen = view(records, three)
-    assert (seen.y, seen.x, seen.plotted) == ("accuracy", "latency_ms", [0, 1, 2, 3, 4])
-    assert (seen.front, seen.knee, seen.better) == ([1, 2, 3], 2, [2])
-    assert answer(seen) == (
-        "1 recipe is better than the baseline on all 3 objectives: top-1 accuracy; latency, median; parameters."
+    view = make_view(records, three)
+    assert (view.y, view.x, view.plotted) == ("accuracy", "latency_ms", [0, 1, 2, 3, 4])
+    assert (view.front, view.knee, view.better) == ([1, 2, 3], 2, [2])
+    assert headline(view) == (
+        "1 recipe is better than the baseline on all 3 objectives, accuracy, latency and parameters."
     )
-    assert "accuracy overlaps the baseline's" in certainty(view(records, ("params", "latency_ms", "accuracy")))
+    assert "accuracy overlaps the baseline's" in accuracy_caveat(
+        make_view(records, ("params", "latency_ms", "accuracy"))
+    )
 
 
 @pytest.mark.parametrize("objectives", [("accuracy", "latency_ms"), ("accuracy", "latency_ms", "params", "f1")])
 def test_the_report_and_the_tables_agree(objectives) -> None:
     records, study = make_records(), Study(name="s", objectives=objectives)
-    seen = view(records, objectives)
-    assert {records[i].trial for i in seen.front} == {each.trial for each in outputs.front_of(records, study)}
-    assert records[seen.knee].trial == outputs.best_of(records, study).trial
+    view = make_view(records, objectives)
+    assert {records[i].trial for i in view.front} == {each.trial for each in study.goals.front(records)}
+    assert records[view.knee].trial == study.goals.knee(records).trial
 
 
 def test_an_objective_that_is_no_measure_is_refused() -> None:
     with pytest.raises(InputError, match=r"'acuracy' is not a measure. Did you mean 'accuracy'"):
-        view([], ["acuracy", "latency_ms"])
+        make_view([], ["acuracy", "latency_ms"])
 
 
 def test_a_value_that_is_no_number_is_not_measured() -> None:
-    seen = view([_record(0, 90.0, 1.0), _record(1, math.nan, 1.0), _record(2, 95.0, math.inf)], BOTH)
-    assert seen.plotted == [0]
-    text = json.dumps(embedded(seen, make_study()), allow_nan=False)
+    view = make_view([_record(0, 90.0, 1.0), _record(1, math.nan, 1.0), _record(2, 95.0, math.inf)], BOTH)
+    assert view.plotted == [0]
+    text = json.dumps(embedded_data(view, make_study()), allow_nan=False)
     assert json.loads(text)["columns"]["accuracy"] == [90.0, None, 95.0]
 
 
@@ -130,19 +131,19 @@ def test_the_interval_is_in_percent_and_needs_n() -> None:
     ],
 )  # fmt: skip
 def test_the_head_answers_first(points, expected: str, sure: str) -> None:
-    seen = view([_record(i, *point) for i, point in enumerate(points)], BOTH)
-    assert answer(seen).startswith(expected)
-    assert sure in certainty(seen)
-    assert bool(sure) == bool(certainty(seen))
+    view = make_view([_record(i, *point) for i, point in enumerate(points)], BOTH)
+    assert headline(view).startswith(expected)
+    assert sure in accuracy_caveat(view)
+    assert bool(sure) == bool(accuracy_caveat(view))
 
 
 def test_the_baseline_is_known_by_its_phase_alone() -> None:
-    seen = view([_record(1, 90, 1.0), _record(2, 91, 0.9)], BOTH)
-    assert "baseline has not been run" in answer(seen)
+    view = make_view([_record(1, 90, 1.0), _record(2, 91, 0.9)], BOTH)
+    assert "baseline has not been run" in headline(view)
 
 
 def test_the_details_carry_n_hardware_and_doubt() -> None:
-    text = " ".join(details(view(make_records(), BOTH), make_study()))
+    text = " ".join(details(make_view(make_records(), BOTH), make_study()))
     assert "60 trials: 55 finished, 2 diverged, 2 failed, 1 out of memory" in text
     assert "270 validation images" in text
     assert "(batch 1, 1 thread)" in text
@@ -155,6 +156,6 @@ def test_the_details_carry_n_hardware_and_doubt() -> None:
 
 def test_a_machine_that_drifted_is_named() -> None:
     records = [_record(0, 90.0, 1.0, latency_drift=1.0), _record(1, 91.0, 0.9, latency_drift=1.2)]
-    assert "In 1 record the machine's speed changed" in " ".join(details(view(records, BOTH), {}))
+    assert "In 1 record the machine's speed changed" in " ".join(details(make_view(records, BOTH), {}))
     blocks = [_record(0, 90.0, 1.0, latency_spread=0.04), _record(1, 91.0, 0.9, latency_spread=0.3)]
-    assert "In 1 record the machine's speed changed" in " ".join(details(view(blocks, BOTH), {}))
+    assert "In 1 record the machine's speed changed" in " ".join(details(make_view(blocks, BOTH), {}))

@@ -14,16 +14,11 @@ from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
 from tricksearch.verdicts.table import COLUMNS, rows
 from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
 from tricksearch.verdicts.verdict import MOST
-from tricksearch.verdicts.words import NOUNS, POINTS, amount, word
+from tricksearch.verdicts.words import amount, word
 
 
 def told(**changes) -> dict[str, list[str]]:
     return dict(sections(Findings(**changes)))
-
-
-def test_the_words_know_every_measure_and_its_unit():
-    assert NOUNS.keys() == MEASURES.keys()
-    assert {name for name, measure in MEASURES.items() if measure.unit == "%"} == POINTS
 
 
 @pytest.mark.parametrize(

@@ -35,8 +35,9 @@ CHANGED_TRICKS = Annotated[
     Literal["keep", "set-aside"] | None,
     typer.Option(
         help="Go on where a trick's code has changed. [bold]set-aside[/]: records with it stay in the store and no "
-        "longer count, and what the study wants of them runs again. [bold]keep[/]: they count as they are, and the report "
-        "says so; for a change that cannot alter a result. Comments, docstrings and error texts may change without this.",
+        "longer count, and what the study wants of them runs again. [bold]keep[/]: they count as they are, and the "
+        "report says so; for a change that cannot alter a result. Comments, docstrings and error texts may change "
+        "without this.",
         show_default="refuse",
     ),
 ]

@@ -20,6 +20,7 @@ class Measure:
     whole: bool = False  # a whole number, also as a mean
     foreseen: bool = False  # decided by the shape of the graph, so an untrained net has it too
     of_machine: bool = False  # comparable between equal machines alone
+    listed: bool = True  # a column of the page's table of trials, which every objective is anyway
 
     @property
     def percent(self) -> bool:
@@ -52,14 +53,27 @@ MEASURES: Mapping[str, Measure] = {
     "f1": Measure("%", True, "macro F1", "macro F1", 2, 75.0),
     "latency_ms": Measure("ms", False, "latency, median", "latency", 3, 1.0, foreseen=True, of_machine=True),
     "latency_p95_ms": Measure("ms", False, "latency, p95", "p95 latency", 3, 1.1, foreseen=True, of_machine=True),
-    "latency_p99_ms": Measure("ms", False, "latency, p99", "p99 latency", 3, 1.2, foreseen=True, of_machine=True),
-    "throughput": Measure("images/s", True, "throughput", "throughput", 1, 1000.0, foreseen=True, of_machine=True),
+    "latency_p99_ms": Measure(
+        "ms", False, "latency, p99", "p99 latency", 3, 1.2, foreseen=True, of_machine=True, listed=False
+    ),
+    "throughput": Measure(
+        "images/s", True, "throughput", "throughput", 1, 1000.0, foreseen=True, of_machine=True, listed=False
+    ),
     "memory_bytes": Measure(
-        "bytes", False, "peak memory", "memory", 0, 64e6, whole=True, foreseen=True, of_machine=True
+        "bytes", False, "peak memory", "memory", 0, 64e6, whole=True, foreseen=True, of_machine=True, listed=False
     ),
     "params": Measure("", False, "parameters", "parameters", 0, 1e6, counted=True, whole=True, foreseen=True),
     "macs": Measure(
-        "", False, "multiply-accumulates", "multiply-accumulates", 0, 1e7, counted=True, whole=True, foreseen=True
+        "",
+        False,
+        "multiply-accumulates",
+        "multiply-accumulates",
+        0,
+        1e7,
+        counted=True,
+        whole=True,
+        foreseen=True,
+        listed=False,
     ),
     "file_bytes": Measure("bytes", False, "file size", "file size", 0, 4e6, counted=True, whole=True, foreseen=True),
     "train_seconds": Measure("s", False, "training time", "training time", 2, 60.0, of_machine=True),

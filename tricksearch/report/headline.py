@@ -7,66 +7,58 @@ from collections.abc import Mapping
 from typing import Any
 
 from tricksearch.records.measures import DRIFT, MEASURES, SPREAD
-from tricksearch.records.record import STATUSES, machine_line
+from tricksearch.records.record import FINISHED, machine_line
 from tricksearch.report.view import View, accuracy_interval
 
 
-def answer(seen: View) -> str:
-    """The one sentence that the reader came for."""
-    rivals = len([i for i in seen.plotted if i != seen.baseline])
-    if not seen.plotted:
+def headline(view: View) -> str:
+    """How many recipes beat the baseline on all objectives, in one sentence."""
+    rivals = len([i for i in view.plotted if i != view.baseline])
+    if not view.plotted:
         return "No trial finished, so there is nothing to compare yet."
-    if seen.baseline is None:
+    if view.baseline is None:
         return "The baseline has not been run, so no recipe can be compared with it."
-    if seen.baseline not in seen.plotted:
+    if view.baseline not in view.plotted:
         return "The baseline did not finish, so no recipe can be compared with it."
     if not rivals:
         return "Only the baseline finished, so there is nothing to compare it with yet."
-    count = len(seen.better)
+    count = len(view.better)
     number = f"{count:,}" if count else "No"
     verb = "recipe is" if count == 1 else "recipes are"
-    if seen.objectives == ("accuracy", "latency_ms"):
+    if view.objectives == ("accuracy", "latency_ms"):
         return f"{number} {verb} both more accurate and faster than the baseline."
-    titles = [MEASURES[name].title for name in seen.objectives]
-    if len(titles) == 2:
-        return f"{number} {verb} better than the baseline on both {titles[0]} and {titles[1]}."
-    # Some titles hold a comma.
-    return f"{number} {verb} better than the baseline on all {len(titles)} objectives: {'; '.join(titles)}."
+    *others, last = [MEASURES[name].noun for name in view.objectives]
+    which = "both" if len(others) == 1 else f"all {len(view.objectives)} objectives,"
+    return f"{number} {verb} better than the baseline on {which} {', '.join(others)} and {last}."
 
 
-def certainty(seen: View) -> str:
-    """Whether those that beat the baseline stand clear of its interval; empty if none beats it."""
-    at = seen.baseline
-    start = accuracy_interval(seen.records[at]) if at is not None else None
-    if start is None or not seen.better or "accuracy" not in seen.objectives:
+def accuracy_caveat(view: View) -> str:
+    """Whether the accuracies of those that beat the baseline lie above its interval; empty if none beats it."""
+    baseline = accuracy_interval(view.records[view.baseline]) if view.baseline is not None else None
+    if baseline is None or not view.better or "accuracy" not in view.objectives:
         return ""
-    clear = 0
-    for i in seen.better:
-        own = accuracy_interval(seen.records[i])
-        clear += own is not None and own[0] > start[1]
-    if len(seen.better) == 1:
-        does = "lies wholly above" if clear else "overlaps"
-        return f"Its 95 % interval of accuracy {does} the baseline's."
+    intervals = [accuracy_interval(view.records[i]) for i in view.better]
+    clear = sum(interval is not None and interval[0] > baseline[1] for interval in intervals)
+    if len(view.better) == 1:
+        verb = "lies wholly above" if clear else "overlaps"
+        return f"Its 95 % interval of accuracy {verb} the baseline's."
     number = f"{clear:,}" if clear else "None"
     verb = "has" if clear <= 1 else "have"
     return (
-        f"{number} of these {len(seen.better):,} {verb} a 95 % interval of accuracy that"
+        f"{number} of these {len(view.better):,} {verb} a 95 % interval of accuracy that"
         " lies wholly above the baseline's."
     )
 
 
-def details(seen: View, study: Mapping[str, Any]) -> list[str]:
-    """What stands behind the answer: counts, n, hardware, and what is not established."""
-    lines = [_counts(seen), _measured(seen, study)]
+def details(view: View, study: Mapping[str, Any]) -> list[str]:
+    """The sentences below the headline: counts, n, hardware, and what is not established."""
+    lines = [_counts(view), _measured(view, study)]
     if study.get("constraints"):
-        lines.append(
-            f"Constraints: {', '.join(study['constraints'])}. {_n(len(seen.infeasible), 'finished record')} "
-            f"{'breaks' if len(seen.infeasible) == 1 else 'break'} them and cannot be on the front."
-        )
+        lines.append(f"Constraints: {', '.join(study['constraints'])}. {_infeasible(len(view.infeasible))}")
     drifted = [
-        each
-        for each in seen.records
-        if abs((each.latency_drift or 1.0) - 1) > DRIFT or (each.latency_spread or 0.0) > SPREAD
+        record
+        for record in view.records
+        if abs((record.latency_drift or 1.0) - 1) > DRIFT or (record.latency_spread or 0.0) > SPREAD
     ]
     if drifted:
         lines.append(
@@ -75,19 +67,25 @@ def details(seen: View, study: Mapping[str, Any]) -> list[str]:
             f" than {100 * SPREAD:.0f} %: read those with care."
         )
     lines.append(
-        f"{_runs(seen)}, and the validation images are those that the search chose by: the best values shown are"
+        f"{_runs(view)}, and the validation images are those that the search chose by: the best values shown are"
         " somewhat flattered, and a difference in accuracy that lies within the 95 % interval is not established."
     )
     return lines
 
 
-def _runs(seen: View) -> str:
-    again = [each.runs for each in seen.records if each.runs > 1]
-    if not again:
+def _infeasible(count: int) -> str:
+    if not count:
+        return "Every finished record keeps them."
+    return f"{_n(count, 'finished record')} {'breaks' if count == 1 else 'break'} them and cannot be on the front."
+
+
+def _runs(view: View) -> str:
+    repeated = [record.runs for record in view.records if record.runs > 1]
+    if not repeated:
         return "Each recipe was trained once"
-    most = f"{min(again)} to {max(again)}" if min(again) < max(again) else f"{again[0]}"
-    stand = "stand" if len(again) > 1 else "stands"
-    return f"{_n(len(again), 'recipe')} ran with {most} seeds and {stand} here with the mean, the others ran once"
+    seeds = f"{min(repeated)} to {max(repeated)}" if min(repeated) < max(repeated) else f"{repeated[0]}"
+    verb = "are" if len(repeated) > 1 else "is"
+    return f"{_n(len(repeated), 'recipe')} ran with {seeds} seeds and {verb} shown by the mean, the others ran once"
 
 
 def hardware(study: Mapping[str, Any]) -> str:
@@ -95,33 +93,33 @@ def hardware(study: Mapping[str, Any]) -> str:
     return machine_line(study.get("hardware") or {})
 
 
-def _counts(seen: View) -> str:
-    by_status = Counter(each.status for each in seen.records)
-    done = by_status.pop(STATUSES[0], 0)
+def _counts(view: View) -> str:
+    by_status = Counter(record.status for record in view.records)
+    finished = by_status.pop(FINISHED, 0)
     rest = [f"{count:,} {status.replace('_', ' ')}" for status, count in sorted(by_status.items())]
-    trials = len({each.trial for each in seen.records})
+    trials = len({record.trial for record in view.records})
     total = _n(trials, "trial")
-    if trials < len(seen.records):
-        total += f" and {_n(len(seen.records) - trials, 'variant')} of them"
-    if not seen.records:
+    if trials < len(view.records):
+        total += f" and {_n(len(view.records) - trials, 'variant')} of them"
+    if not view.records:
         return "No trial is recorded."
     if not rest:
         return f"{total}, all finished."
-    return f"{total}: {done:,} finished, {', '.join(rest)}; the table gives each one's reason."
+    return f"{total}: {finished:,} finished, {', '.join(rest)}; the table gives each one's reason."
 
 
-def _measured(seen: View, study: Mapping[str, Any]) -> str:
-    counts = sorted({each.validation_images for each in seen.records if each.validation_images})
-    runs = sorted({each.latency_runs for each in seen.records if each.latency_runs})
+def _measured(view: View, study: Mapping[str, Any]) -> str:
+    images = sorted({record.validation_images for record in view.records if record.validation_images})
+    runs = sorted({record.latency_runs for record in view.records if record.latency_runs})
     latency = study.get("latency") or {}
     parts = []
-    if counts:
-        parts.append(f"Accuracy is that of the exported file on {_span(counts)} validation images")
+    if images:
+        parts.append(f"Accuracy is that of the exported file on {_span(images)} validation images")
     if runs:
-        setting = ", ".join(_n(latency[key], word) for key, word in (("threads", "thread"),) if key in latency)
         batch = f"batch {latency['batch']}" if "batch" in latency else ""
-        how = ", ".join(part for part in (batch, setting) if part)
-        parts.append(f"latency the median of {_span(runs)} runs{f' ({how})' if how else ''}")
+        threads = _n(latency["threads"], "thread") if "threads" in latency else ""
+        settings = ", ".join(part for part in (batch, threads) if part)
+        parts.append(f"latency the median of {_span(runs)} runs{f' ({settings})' if settings else ''}")
     text = ", ".join(parts)
     machine = hardware(study)
     where = f"Measured on: {machine}." if machine else "The hardware was not recorded."

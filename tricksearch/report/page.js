@@ -9,6 +9,7 @@
   const plotted = new Set(data.plotted);
   const infeasible = new Set(data.infeasible);
   const PAGE = 200; // rows that the table shows before it is asked for more
+  const INTERVAL_OF = "accuracy"; // the measure that the columns `low` and `high` bound
   const $ = (id) => document.getElementById(id);
   const state = { selected: null, filter: new Map(), status: "", sort: null, down: false, rows: PAGE };
 
@@ -50,7 +51,7 @@
   const recipeText = (i) => (i === data.baseline ? "the baseline" : difference(i).join(", ") || "as the baseline");
   const recipeYaml = (i) => {
     const heading = [`# Trial ${col.id[i]} of the study ${data.study}, seed ${col.seed[i]}, ${col.status[i].replaceAll("_", " ")}`];
-    if (plotted.has(i)) heading.push(`# ${data.objectives.map((key) => `${measure[key].title} ${withUnit(key, col[key][i])}`).join(", ")}`);
+    if (plotted.has(i)) heading.push(`# ${data.objectives.map((key) => `${measure[key].noun} ${withUnit(key, col[key][i])}`).join(", ")}`);
     const tricks = [...tricksOf(i)].map(([name, fields]) =>
       `  ${name}:${fields.length ? "" : " {}"}\n${fields.map(([field, value]) => `    ${field}: ${value}\n`).join("")}`);
     return `${heading.join("\n")}\n${data.bases[data.base[i]]}tricks:${tricks.length ? "" : " {}"}\n${tricks.join("")}`;
@@ -135,8 +136,8 @@
     }
     const i = state.selected;
     if (plotted.has(i)) {
-      const whisker = data.y === "accuracy" && col.low[i] !== null
-        ? { error_y: { type: "data", symmetric: false, array: [col.high[i] - col.accuracy[i]], arrayminus: [col.accuracy[i] - col.low[i]], color: css("--chosen"), thickness: 1.2, width: 4 } }
+      const whisker = data.y === INTERVAL_OF && col.low[i] !== null
+        ? { error_y: { type: "data", symmetric: false, array: [col.high[i] - col[data.y][i]], arrayminus: [col[data.y][i] - col.low[i]], color: css("--chosen"), thickness: 1.2, width: 4 } }
         : {};
       const marker = { size: 13, symbol: "circle-open", color: css("--chosen"), line: { width: 2 } };
       list.push(points([i], "selected", marker, { ...ring, ...whisker }));
@@ -151,14 +152,14 @@
       { type: "line", xref: "paper", x0: 0, x1: 1, y0: col[data.y][i], y1: col[data.y][i], line, layer: "below" },
       { type: "line", yref: "paper", y0: 0, y1: 1, x0: col[data.x][i], x1: col[data.x][i], line, layer: "below" },
     ];
-    if (data.y === "accuracy" && col.low[i] !== null) {
+    if (data.y === INTERVAL_OF && col.low[i] !== null) {
       shapes.push({ type: "rect", xref: "paper", x0: 0, x1: 1, y0: col.low[i], y1: col.high[i], fillcolor: css("--band"), line: { width: 0 }, layer: "below" });
     }
     return shapes;
   }
   function labels(css) {
     const i = data.baseline;
-    if (!plotted.has(i) || data.y !== "accuracy" || col.low[i] === null) return [];
+    if (!plotted.has(i) || data.y !== INTERVAL_OF || col.low[i] === null) return [];
     return [{
       text: "baseline's 95 % interval", xref: "paper", x: 0, xanchor: "left", y: col.high[i], yanchor: "bottom", showarrow: false,
       font: { size: 11, color: css("--baseline") },
@@ -196,14 +197,9 @@
     const box = $("tooltip");
     box.replaceChildren(make("strong", `Trial ${col.id[i]}${i === data.baseline ? ", the baseline" : ""}`));
     for (const line of i === data.baseline ? [] : difference(i)) box.append(make("div", line));
-    const n = col.validation_images[i];
-    if (col.accuracy[i] !== null) {
-      box.append(make("div", `accuracy ${withUnit("accuracy", col.accuracy[i])}${interval(i) && ` (95 % interval ${interval(i)}, n = ${number(n, 0)})`}`));
-    }
-    const latency = [["median", "latency_ms"], ["p95", "latency_p95_ms"]].filter(([, key]) => col[key][i] !== null);
-    if (latency.length) box.append(make("div", `latency ${latency.map(([word, key]) => `${word} ${withUnit(key, col[key][i])}`).join(", ")}`));
-    for (const key of data.objectives) {
-      if (!["accuracy", "latency_ms", "latency_p95_ms"].includes(key)) box.append(make("div", `${measure[key].title} ${withUnit(key, col[key][i])}`));
+    for (const key of data.tooltip.filter((name) => col[name][i] !== null)) {
+      const between = key === INTERVAL_OF && interval(i) && ` (95 % interval ${interval(i)}, n = ${number(col.validation_images[i], 0)})`;
+      box.append(make("div", `${measure[key].title}: ${withUnit(key, col[key][i])}${between || ""}`));
     }
     box.hidden = false;
     const left = event.clientX + 16 + box.offsetWidth < innerWidth ? event.clientX + 16 : event.clientX - 16 - box.offsetWidth;
@@ -235,9 +231,8 @@
   const columns = [
     { title: "trial", number: true, value: (i) => col.trial[i] + col.variant[i] / 1e4, text: (i) => col.id[i] },
     { title: "status", value: (i) => col.status[i], text: (i) => col.status[i].replaceAll("_", " ") },
-    ...["accuracy", "f1", "latency_ms", "latency_p95_ms", "params", "file_bytes", "train_seconds"].map((key) => ({
-      title: `${measure[key].title.replace("top-1 ", "").replace("latency, ", "latency ")}${measure[key].unit ? `, ${measure[key].unit}` : ""}`,
-      key, number: true, value: (i) => col[key][i], text: (i) => number(col[key][i], measure[key].digits),
+    ...data.measures.filter(({ listed }) => listed).map(({ key, noun, unit, digits }) => ({
+      title: `${noun}${unit ? `, ${unit}` : ""}`, key, number: true, value: (i) => col[key][i], text: (i) => number(col[key][i], digits),
     })),
     { title: "recipe against baseline, or reason", recipe: true, value: (i) => (col.status[i] === "finished" ? recipeText(i) : col.reason[i]) },
   ];
@@ -349,7 +344,7 @@
     };
     $("panel-measures").replaceChildren(...data.measures.flatMap(({ key, title }) => {
       const row = line(title, col[key][i] === null ? "not measured" : withUnit(key, col[key][i]), against(key, i));
-      return key === "accuracy" && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
+      return key === INTERVAL_OF && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
     }));
     const notes = [
       data.chances[i] !== undefined && `On the front with a chance of ${number(100 * data.chances[i], 0)} %, the noise over seeds considered.`,
@@ -357,7 +352,7 @@
       col.validation_images[i] && `Accuracy and F1 on n = ${number(col.validation_images[i], 0)} validation images.`,
       col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} runs.`,
       col.latency_drift[i] && `Reference model after / before: ${number(col.latency_drift[i], 3)}.`,
-      `Seed ${col.seed[i]}, one run.`, col.started[i] && `Started ${col.started[i]}.`,
+      col.runs[i] === 1 && `Seed ${col.seed[i]}, one run.`, col.started[i] && `Started ${col.started[i]}.`,
     ];
     $("panel-notes").textContent = notes.filter(Boolean).join(" ");
     $("panel-yaml").textContent = recipeYaml(i);

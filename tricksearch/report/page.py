@@ -4,28 +4,35 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
 import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tricksearch.contract import InputError
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
-from tricksearch.report.embedded import embedded
-from tricksearch.report.headline import answer, certainty, details
-from tricksearch.report.verdict_section import chances, drawn, section
-from tricksearch.report.view import DEFAULT_OBJECTIVES, View, view
+from tricksearch.report.embedded import embedded_data
+from tricksearch.report.headline import accuracy_caveat, details, headline
+from tricksearch.report.verdict_section import forest_data, front_chances, verdict_section
+from tricksearch.report.view import DEFAULT_OBJECTIVES, View, make_view
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.text import SIMULATED
 
+# The templates escape every text but the four that they mark as safe: our style sheet, the scripts, and both JSONs.
+_TEMPLATES = Environment(
+    loader=PackageLoader("tricksearch.report"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
 # Inside <script type="application/json"> only these could end the element or, in older parsers, a line.
 _ESCAPES = {ord(char): f"\\u{ord(char):04x}" for char in "<>&\u2028\u2029"}
 
@@ -58,43 +65,38 @@ def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findin
     """The page's HTML. Raises InputError for an objective that is no measure."""
     from plotly.offline import get_plotlyjs
 
-    seen = view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
-    found = findings or Findings()
-    scripts = [_inline(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
-    library, script, forests = scripts
-    data = embedded(seen, study) | {"chances": chances(found, seen, records)}
-    return Template(_asset("page.html")).substitute(
-        policy=_policy(*scripts),
-        title=html.escape(str(study.get("name") or "study")),
-        simulated=f'<p class="simulated">{SIMULATED}</p>' if found.simulated else "",
-        answer=html.escape(answer(seen)),
-        certainty=_paragraphs([certainty(seen)]),
-        details=_paragraphs(details(seen, study)),
-        knee=_knee(seen),
-        study=html.escape(yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True)),
+    findings = findings or Findings()
+    view = make_view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
+    scripts = [_script(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
+    return _TEMPLATES.get_template("page.html").render(
+        policy=_policy(scripts),
+        title=str(study.get("name") or "study"),
+        simulated=SIMULATED if findings.simulated else "",
+        headline=headline(view),
+        accuracy_caveat=accuracy_caveat(view),
+        knee=_knee(view),
+        details=details(view, study),
+        study=yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True),
         css=_asset("page.css"),
-        verdicts=section(found, seen, records),
-        data=_json(data),
-        verdicts_data=_json(drawn(found)),
-        plotly=library,
-        script=script,
-        forests=forests,
+        verdicts=verdict_section(findings, view, records),
+        data=_json(embedded_data(view, study) | {"chances": front_chances(findings, view, records)}),
+        forest_data=_json(forest_data(findings)),
+        scripts=scripts,
     )
 
 
-def _paragraphs(lines: Sequence[str]) -> str:
-    return "".join(f"<p>{html.escape(line)}</p>" for line in lines if line)
-
-
-def _knee(seen: View) -> str:
-    """The sentence that names the best compromise; its button selects the point."""
-    if seen.knee is None:
-        return ""
-    record = seen.records[seen.knee]
-    values = ", ".join(f"{MEASURES[name].title} {MEASURES[name].text(record.value(name))}" for name in seen.objectives)
-    label = "the baseline" if seen.knee == seen.baseline else f"trial {record.trial}"
-    button = f'<button type="button" class="link" data-record="{seen.knee}">{html.escape(label)}</button>'
-    return f"<p>The knee of the front, its best compromise, is {button}: {html.escape(values)}.</p>"
+def _knee(view: View) -> dict[str, Any] | None:
+    """The best compromise: its place in the view, which its button selects, its name, and its objectives."""
+    if view.knee is None:
+        return None
+    record = view.records[view.knee]
+    return {
+        "place": view.knee,
+        "label": "the baseline" if view.knee == view.baseline else f"trial {record.id}",
+        "measures": ", ".join(
+            f"{MEASURES[name].noun} {MEASURES[name].text(record.value(name))}" for name in view.objectives
+        ),
+    }
 
 
 def _asset(name: str) -> str:
@@ -102,15 +104,16 @@ def _asset(name: str) -> str:
 
 
 def _json(data: Any) -> str:
+    """JSON that is safe inside a script element: it holds no character that could end it."""
     return json.dumps(data, separators=(",", ":"), ensure_ascii=False).translate(_ESCAPES)
 
 
-def _inline(script: str) -> str:
-    """A script that cannot end its own element."""
-    return script.replace("</script", "<\\/script")
+def _script(text: str) -> str:
+    """A script, ours or Plotly's, that cannot end its own element."""
+    return text.replace("</script", "<\\/script")
 
 
-def _policy(*scripts: str) -> str:
+def _policy(scripts: Sequence[str]) -> str:
     """The page may run exactly these scripts, and load nothing. The chart sets styles while it draws."""
     hashes = " ".join(
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'" for text in scripts

@@ -1,4 +1,4 @@
-"""The records as columns of plain JSON: what the page embeds once and draws everything from."""
+"""What the page shows of a study's records: the front, the knee, and what beats the baseline."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DEFAULT_OBJECTIVES = ("accuracy", "latency_ms")
 
 @dataclass(frozen=True)
 class View:
-    """What the page answers, computed once: every entry is a record's place in `records`."""
+    """What the page shows of the records, computed once: every index is a place in `records`."""
 
     records: Sequence[Record]
     objectives: tuple[str, ...]  # two or more measures, of which the first two are drawn
@@ -41,7 +41,7 @@ class View:
         return self.objectives[1]
 
 
-def view(records: Sequence[Record], objectives: Sequence[str], constraints: Sequence[str] = ()) -> View:
+def make_view(records: Sequence[Record], objectives: Sequence[str], constraints: Sequence[str] = ()) -> View:
     """The front, the knee and what beats the baseline, over all objectives, among what keeps the constraints.
 
     Raises InputError for an objective that is no measure.

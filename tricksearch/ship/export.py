@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 Note = Callable[[str], None]
 MADE = ("train", "compress", "deploy")  # the stages that lead to the file
-SHIPPED = Path(__file__).with_name("predict_template.py")
+TEMPLATE = Path(__file__).with_name("predict_template.py")  # of a folder's predict.py
 
 
 @dataclass(frozen=True)
@@ -201,7 +201,7 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
     """The text of a folder's predict.py: this package's own, with the runtime's `load` and the measured settings."""
     from tricksearch.trial.measuring.runtimes import source_of
 
-    head, _, rest = SHIPPED.read_text(encoding="utf-8").partition("# -- from here: ")
+    head, _, rest = TEMPLATE.read_text(encoding="utf-8").partition("# -- from here: ")
     said, _, rest = rest.partition("\n")
     tail = rest.partition("# -- to here --\n")[2]
     # Named again at once: what the file defines further down may have the same name as the runtime's function.
