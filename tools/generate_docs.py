@@ -30,6 +30,7 @@ PARTS: Mapping[str, Callable[[], str]] = {
     "commands": commands.reference,
     "tricks": tricks.catalogue,
     "hooks": tricks.hook_table,
+    "claims": tricks.claims,
     "layers": layout.layers,
     "modules": layout.modules,
 }

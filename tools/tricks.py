@@ -6,6 +6,7 @@ import inspect
 
 from tools.markdown import code, table
 from tricksearch.contract import STAGE_OF_HOOK, Trick, card, defaults, discover, domains, hooks, stages
+from tricksearch.contract.discovery import BUILT_IN, Registry
 
 STAGES = {
     "train": "Tricks of training",
@@ -15,10 +16,15 @@ STAGES = {
 }
 
 
+def built_in() -> Registry:
+    """The built-in tricks, by name; not those that other packages of this environment bring."""
+    return {name: trick for name, trick in discover().items() if trick.__module__.startswith(f"{BUILT_IN}.")}
+
+
 def catalogue() -> str:
     """A section for each stage, and in it one for each trick that first acts there."""
     found: dict[str, list[str]] = {stage: [] for stage in STAGES}
-    for name, trick in discover().items():
+    for name, trick in built_in().items():
         runs = "runtime" in hooks(trick)
         found["measure" if runs else stages(trick)[0]].append(_section(name, trick))
     return "\n\n".join(f"## {STAGES[stage]}\n\n" + "\n\n".join(found[stage]) for stage in STAGES)
@@ -26,7 +32,7 @@ def catalogue() -> str:
 
 def _section(name: str, trick: type[Trick]) -> str:
     about = card(trick)
-    claims = f" It claims `{trick.claims}`: one trick of a recipe may." if trick.claims else ""
+    claims = f" Claims `{trick.claims}`." if trick.claims else ""
     lines = [
         f"### {name}",
         about.does,
@@ -38,8 +44,8 @@ def _section(name: str, trick: type[Trick]) -> str:
     for field, domain in domains(trick).items():
         space = domain.describe() + ("" if domain.searched else "; searched only where a study lists values")
         when = " and ".join(f"`{other}` is {code(value)}" for other, value in domain.when.items())
-        rows.append((f"`{field}`", code(values[field]), space, f"only where {when}" if when else ""))
-    return "\n\n".join([*lines, *([table(("hyperparameter", "default", "values", ""), rows)] if rows else [])])
+        rows.append((f"`{field}`", code(values[field]), space + (f"; only where {when}" if when else "")))
+    return "\n\n".join([*lines, *([table(("hyperparameter", "default", "values"), rows)] if rows else [])])
 
 
 def hook_table() -> str:
@@ -53,3 +59,12 @@ def hook_table() -> str:
         what = inspect.getdoc(method) or ""
         rows.append((f"`{hook}`", f"`{taken.annotation}`", " ".join(what.split()), stage))
     return table(("hook", "takes and returns", "what it is for", "stage"), rows)
+
+
+def claims() -> str:
+    """The tags that built-in tricks claim, each with its holders."""
+    holders: dict[str, list[str]] = {}
+    for name, trick in built_in().items():
+        if trick.claims:
+            holders.setdefault(trick.claims, []).append(name)
+    return table(("tag", "claimed by"), [(f"`{tag}`", ", ".join(names)) for tag, names in sorted(holders.items())])
