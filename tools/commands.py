@@ -18,33 +18,33 @@ KINDS = {int: "INTEGER", float: "NUMBER", str: "TEXT", Path: "PATH"}
 
 def reference() -> str:
     """A section for each command: what it does, how it is called, its arguments and options."""
-    return "\n\n".join(_section(each.callback) for each in app.registered_commands if each.callback)
+    return "\n\n".join(_section(command.callback) for command in app.registered_commands if command.callback)
 
 
 def options(callback: Callable[..., Any]) -> dict[str, Any]:
     """The parameters of a command as they are written on the command line, each with what typer was told of it."""
     hints = typing.get_type_hints(callback, include_extras=True)
-    found = {}
+    parameters = {}
     for name in inspect.signature(callback).parameters:
         kind, info = typing.get_args(hints[name])[:2]
         written = info.metavar or name.upper() if isinstance(info, ArgumentInfo) else _option(name, kind, info)
-        found[str(written)] = info
-    return found
+        parameters[str(written)] = info
+    return parameters
 
 
 def _option(name: str, kind: Any, info: Any) -> str:
-    flag = next((each for each in info.param_decls or () if each.startswith("--")), f"--{name.replace('_', '-')}")
-    plain = next((each for each in (*typing.get_args(kind), kind) if each in (*KINDS, bool)), str)
+    flag = next((name for name in info.param_decls or () if name.startswith("--")), f"--{name.replace('_', '-')}")
+    plain = next((part for part in (*typing.get_args(kind), kind) if part in (*KINDS, bool)), str)
     many = typing.get_origin(plain) or kind
     if plain is bool:
         return flag
-    inner = [part for each in typing.get_args(many) for part in (typing.get_args(each) or (each,)) if part in KINDS]
+    inner = [part for outer in typing.get_args(many) for part in (typing.get_args(outer) or (outer,)) if part in KINDS]
     return f"{flag} {info.metavar or KINDS.get(plain if plain is not str else (inner or [str])[0], 'TEXT')}"
 
 
 def _section(callback: Callable[..., Any]) -> str:
     known = options(callback)
-    defaults = {name: each.default for name, each in inspect.signature(callback).parameters.items()}
+    defaults = {name: parameter.default for name, parameter in inspect.signature(callback).parameters.items()}
     arguments = [written for written, info in known.items() if isinstance(info, ArgumentInfo)]
     called = ["tricksearch", callback.__name__, *arguments, *(["[OPTIONS]"] * (len(arguments) < len(known)))]
     rows = [

@@ -22,9 +22,9 @@ def layers() -> str:
     for contract in contracts:
         if contract["type"] == "layers":
             under = contract.get("containers", [""])[0]
-            rows = [row for at, each in enumerate(contract["layers"], 1) for row in _layer(at, str(each), under)]
+            rows = [row for at, entry in enumerate(contract["layers"], 1) for row in _layer(at, str(entry), under)]
             parts.append(f"**{contract['name']}**\n\n{table(('layer', 'module', 'what it is'), rows)}")
-    rules = [f"- {each['name']}." for each in contracts if each["type"] != "layers"]
+    rules = [f"- {contract['name']}." for contract in contracts if contract["type"] != "layers"]
     return "\n\n".join([*parts, "Beside the layers, import-linter holds that\n\n" + "\n".join(rules)])
 
 

@@ -72,7 +72,7 @@ def _keys(model: type[BaseModel], section: str) -> str:
 
 def _described(section: str, name: str) -> str:
     """What a key is that is a part of its own, or belongs to a recipe."""
-    known = {each: model for each, model, _ in SECTIONS}
+    known = {section: model for section, model, _ in SECTIONS}
     if name in known:
         return _first_sentence(known[name]).rstrip(".")
     own = {
@@ -94,11 +94,11 @@ def _default(prop: Mapping[str, Any], required: bool) -> str:
 
 def _kind(prop: Mapping[str, Any], definitions: Mapping[str, Any], key: str) -> str:
     if "anyOf" in prop:
-        return ", or ".join(_kind(each, definitions, key) for each in prop["anyOf"])
+        return ", or ".join(_kind(kind, definitions, key) for kind in prop["anyOf"])
     if "const" in prop:
         return code(prop["const"])
     if "enum" in prop:
-        return ", ".join(code(each) for each in prop["enum"])
+        return ", ".join(code(option) for option in prop["enum"])
     if "$ref" in prop or "allOf" in prop:
         return f"keys of [{key}](#{key.replace('.', '').lower()})" if key in {name for name, *_ in SECTIONS} else "keys"
     kind = prop.get("type", "any")

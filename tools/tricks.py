@@ -23,11 +23,11 @@ def built_in() -> Registry:
 
 def catalogue() -> str:
     """A section for each stage, and in it one for each trick that first acts there."""
-    found: dict[str, list[str]] = {stage: [] for stage in STAGES}
+    sections: dict[str, list[str]] = {stage: [] for stage in STAGES}
     for name, trick in built_in().items():
         runs = "runtime" in hooks(trick)
-        found["measure" if runs else stages(trick)[0]].append(_section(name, trick))
-    return "\n\n".join(f"## {STAGES[stage]}\n\n" + "\n\n".join(found[stage]) for stage in STAGES)
+        sections["measure" if runs else stages(trick)[0]].append(_section(name, trick))
+    return "\n\n".join(f"## {STAGES[stage]}\n\n" + "\n\n".join(sections[stage]) for stage in STAGES)
 
 
 def _section(name: str, trick: type[Trick]) -> str:
@@ -54,7 +54,9 @@ def hook_table() -> str:
     for hook, stage in STAGE_OF_HOOK.items():
         method = getattr(Trick, hook)
         taken = next(
-            each for each in inspect.signature(method).parameters.values() if each.name not in ("self", "bench")
+            parameter
+            for parameter in inspect.signature(method).parameters.values()
+            if parameter.name not in ("self", "bench")
         )
         what = inspect.getdoc(method) or ""
         rows.append((f"`{hook}`", f"`{taken.annotation}`", " ".join(what.split()), stage))
