@@ -30,7 +30,7 @@ def layers() -> str:
 
 def _layer(at: int, entry: str, under: str) -> list[tuple[str, str, str]]:
     names = [f"{under}.{name.strip()}".strip(".") for name in entry.strip("()").split("|")]
-    return [(str(at), f"`{name.removeprefix('tricksearch.')}`", _first_line(_file(name))) for name in names]
+    return [(str(at), f"`{name.rpartition('.')[2]}`", _first_line(_file(name))) for name in names]
 
 
 def _file(module: str) -> Path:
