@@ -6,7 +6,15 @@ export RAY_ENABLE_UV_RUN_RUNTIME_ENV := 0
 # Every trial's worker is a process of its own: without kept bytecode each would compile torch and Ray again.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: setup demo test check bench clean
+.PHONY: help setup demo test check docs bench clean
+
+help:
+	@echo "make setup   install everything into .venv"
+	@echo "make demo    search studies/digits.yaml; ends with runs/digits/report.html"
+	@echo "make test    linters, type checker, import rules and tests"
+	@echo "make docs    build the documentation's site into site/"
+	@echo "make bench   the benchmarks, or some: make bench ONLY=\"truth placebos\""
+	@echo "make clean   remove .venv and caches; never runs/"
 
 setup: .venv/.installed
 
@@ -32,6 +40,16 @@ check: setup
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
+# The documentation's site. What follows from the code is written first; a broken link or a missing anchor is an error.
+docs: .venv/.docs
+	$(BIN)/python tools/generate_docs.py
+	$(BIN)/zensical build --clean --strict
+
+.venv/.docs: .venv/.installed
+	@PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python -e '.[dev,docs]' || \
+		$(BIN)/python -m pip install --quiet -e '.[dev,docs]'
+	@touch $@
+
 # All benchmarks, or those that are named: make bench ONLY="verdict_studies truth placebos"
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(ONLY)
@@ -43,4 +61,4 @@ bench: .venv/.bench
 	@touch $@
 
 clean:
-	rm -rf .venv build *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf .venv build site *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

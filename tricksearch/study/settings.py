@@ -65,7 +65,11 @@ class ScreenSettings(Settings):
     """A designed experiment over all tricks at their recommended values, before the search."""
 
     runs: int = Field(48, ge=4, le=100_000, description="trials of the screen, at most")
-    design: Literal["auto", "full", "fractional", "plackett_burman"] = "auto"
+    design: Literal["auto", "full", "fractional", "plackett_burman"] = Field(
+        "auto",
+        description="which two-level design; auto: full factorial where it fits, else a fraction of resolution V, else "
+        "Plackett and Burman's, folded over",
+    )
     sequential: bool = Field(True, description="stop when every trick is decided, looking after each block of runs")
     short_epochs: int | None = Field(
         None, ge=1, description="screen also with so many epochs, and tell which tricks then change"
@@ -78,7 +82,10 @@ class AblateSettings(Settings):
     around: str = Field("knee", description="knee, best (in the first objective), a record's id, or a recipe's file")
     seeds: int = Field(5, ge=2, le=10_000, description="runs of each arm")
     arms: tuple[Literal["leave_one_out", "add_one_in", "ladder", "pairs"], ...] = Field(
-        ("leave_one_out", "add_one_in", "ladder"), min_length=1
+        ("leave_one_out", "add_one_in", "ladder"),
+        min_length=1,
+        description="leave_one_out: the recipe without each of its tricks; add_one_in: each trick alone; ladder: from "
+        "the baseline to the recipe, one trick at a time; pairs: two tricks at a time",
     )
 
 
@@ -96,7 +103,8 @@ class VerdictSettings(Settings):
     power: float = Field(0.8, gt=0.1, lt=1, description="the chance to see an effect as large as the margin")
     margins: Annotated[dict[str, float], AfterValidator(_margins)] = Field(
         default_factory=dict,
-        description="the smallest difference that matters: points for accuracy and f1, else percent of the value",
+        description="the smallest difference that matters, by measure: points for accuracy and f1 (0.2 where it is "
+        "left out), else percent of the value (5)",
     )
 
     def margin(self, measure: str) -> float:
@@ -146,9 +154,11 @@ class SearchSettings(Settings):
 
     trials: int = Field(40, ge=1, le=1_000_000, description="trials in all, the baseline among them")
     workers: int | None = Field(None, ge=1, le=4096, description="trials at a time; null: what the machine holds")
-    sampler: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid", "local"] = "auto"
+    sampler: Literal["auto", "tpe", "nsga2", "nsga3", "gp", "random", "qmc", "grid", "local"] = Field(
+        "auto", description="what proposes recipes; auto: local search around the front, guided by a model"
+    )
     startup: int = Field(12, ge=0, description="recipes drawn at random before the sampler learns from records")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="seed of the search and of its trainings")
     seeds: Annotated[int, Field(ge=1, le=1000)] | Literal["adaptive"] = Field(
         1, description="runs of each recipe; adaptive: more of those whose place on the front is in doubt"
     )

@@ -91,19 +91,32 @@ StoreUrl = Annotated[
 class Study(Settings):
     """A study with everything written out. Its JSON, written as YAML, is itself a study file."""
 
-    name: Annotated[str, AfterValidator(_folder_name)]
+    name: Annotated[str, AfterValidator(_folder_name)] = Field(
+        description="of the study and of its run folder; left out: the file's name without its ending"
+    )
     data: DataSettings = DataSettings()
     net: NetSettings = NetSettings()
     train: TrainSettings = TrainSettings()
     latency: LatencySettings = LatencySettings()
-    plugins: tuple[str, ...] = ()
-    tricks: dict[str, TrickUse] = Field(default_factory=dict)
-    objectives: Annotated[tuple[str, ...], AfterValidator(_measures)] = ("accuracy", "latency_ms")
-    constraints: Annotated[tuple[str, ...], AfterValidator(_constraints)] = ()
-    variants: Literal["all", "search", "none"] = Field(
-        "search", description="what else is made of a trained net and measured"
+    plugins: tuple[str, ...] = Field((), description="folders of your own tricks, relative to this file; they are code")
+    tricks: dict[str, TrickUse] = Field(
+        default_factory=dict, description="what is done with each trick; left out: all that are installed are searched"
     )
-    cache: str | None = Field(None, description="the folder of stages that are known; null: in the run folder")
+    objectives: Annotated[tuple[str, ...], AfterValidator(_measures)] = Field(
+        ("accuracy", "latency_ms"), description="two or more measures; the front is of these"
+    )
+    constraints: Annotated[tuple[str, ...], AfterValidator(_constraints)] = Field(
+        (),
+        description="limits on measures, absolute or relative to the baseline; what breaks one is never on the front",
+    )
+    variants: Literal["all", "search", "none"] = Field(
+        "search",
+        description="what else is made of each trained net and measured; all: each option of a choice too; none: "
+        "nothing",
+    )
+    cache: str | None = Field(
+        None, description="a folder of known stages that studies may share; null: in the run folder"
+    )
     store: StoreUrl = Field(
         None, repr=False, description="the URL of a PostgreSQL database; null: store.db in the run folder"
     )
@@ -111,7 +124,7 @@ class Study(Settings):
         "train", description="simulated: nothing is trained; measures are drawn as 'simulation' says"
     )
     simulation: SimulationSettings | None = Field(None, description="what is planted where trials are simulated")
-    phases: Phases = ("search",)
+    phases: Phases = Field(("search",), description="what is run, in this order")
     screen: ScreenSettings = ScreenSettings()
     search: SearchSettings = SearchSettings()
     ablate: AblateSettings = AblateSettings()

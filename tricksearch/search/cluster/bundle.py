@@ -37,7 +37,7 @@ def pack(plugins: Sequence[str], target: Path) -> Path:
 
 def plugin_folders(count: int) -> list[str]:
     """On a node: where the study's folders of plugins are, in their order."""
-    root = Path(__file__).resolve().parent.parent.parent
+    root = Path(__file__).resolve().parents[3]  # where the package itself is
     return [str(root / PLUGINS / str(index)) for index in range(count)]
 
 

@@ -1,0 +1,102 @@
+"""The columns of the tables that a run leaves, and the measures."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+
+from tools.markdown import table
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import COLUMNS, Record
+from tricksearch.verdicts.table import COLUMNS as VERDICT_COLUMNS
+from tricksearch.verdicts.words import COMPARISONS
+
+RECORD: Mapping[str, str] = {
+    "trial": "number of the training; 0 is the plain baseline where the search or the screen began with it",
+    "variant": "0 for the recipe that was proposed; the others were made of the same trained net",
+    "phase": "`baseline`, `screen`, `fidelity` (the screen at its short budget), `search`, `ablate` or `confirm`",
+    "status": "`finished`, `failed`, `diverged`, `out_of_memory`, `rejected` (it breaks a constraint, as was "
+    "seen before training) or `stopped` (early)",
+    "reason": "why there is no result; empty where there is one",
+    "seed": "of the training",
+    "recipe": "JSON: every setting and every trick with its values",
+    "throughputs": "JSON: images a second by batch size",
+    "validation_images": "n behind `accuracy` and `f1`",
+    "test_accuracy": "percent of the test images; only in records of the phase `confirm`",
+    "test_images": "n behind `test_accuracy`",
+    "latency_runs": "n behind the latency: calls that were timed",
+    "latency_drift": "time of a call of a reference model after the timing / before it; 1.0: the machine held still",
+    "latency_spread": "interquartile range of the blocks' medians / their median",
+    "latency_note": "what the stopwatch could not tell",
+    "device_ms": "median time of a run on a GPU by its own events, copies left out; empty on a CPU",
+    "device_p95_ms": "the 95th percentile of the same",
+    "started": "ISO 8601, UTC",
+    "wall_seconds": "the whole trial, waiting included",
+    "hardware": "JSON: processor, cores, memory, GPUs, system",
+    "versions": "JSON: the packages that were used",
+    "reused": "JSON: the stages that came from the cache and were not run",
+    "effective": "JSON: what the training was seen to do, such as its steps and learning rates",
+    "spent_seconds": "seconds of training that this record cost; 0 where its net was known",
+    "spent_epochs": "the same in epochs",
+    "runs": "1 in records.parquet; in front.csv the seeds that the measures are the mean of",
+    "accuracy_sd": "standard deviation of accuracy over these runs, percent; empty for one run",
+}
+VERDICT: Mapping[str, str] = {
+    "comparison": "what is compared: see [comparisons](verdicts.md#comparisons)",
+    "trick": "its name; two names with a plus for an interaction or a pair",
+    "measure": "which measure the row is about",
+    "verdict": "`helps`, `hurts`, `equivalent` or `undecided`",
+    "effect": "the estimate, in `unit`; the sign is that of the measure's change, not of its merit",
+    "low": "lower end of the interval, adjusted over all tricks of this comparison",
+    "high": "upper end of the same",
+    "unit": "`points` for accuracy and f1, `%` of the value for all others",
+    "n": "runs behind the effect, of both sides",
+    "margin": "the smallest difference that matters, from the study",
+    "low_alone": "lower end of the interval of this effect by itself, not adjusted",
+    "high_alone": "upper end of the same",
+    "p": "of no effect, two-sided, not adjusted",
+    "p_adjusted": "the same, adjusted over all tricks of this comparison",
+    "power": "the chance to show an effect as large as the margin, with this n and this noise",
+    "more": "runs of the whole design that are missing for the power asked for",
+    "more_for": "what these could show: `difference`, or `equivalence` where the trick does nothing",
+    "simulated": "whether nothing was trained",
+    "why": "where there is no interval: why, and what to change",
+}
+
+
+def record_columns() -> str:
+    """The columns of records.parquet in their order."""
+    kinds = {field.name: str(field.type) for field in dataclasses.fields(Record)}
+    return table(("column", "type", "what it is"), [_column(name, kinds) for name in COLUMNS])
+
+
+def _column(name: str, kinds: Mapping[str, str]) -> tuple[str, str, str]:
+    if name in MEASURES:
+        measure = MEASURES[name]
+        unit = f", {measure.unit}" if measure.unit else ""
+        return f"`{name}`", "whole number" if measure.whole else "number", f"{measure.title}{unit}"
+    kind = kinds[name]
+    words = (
+        "text" if kind.startswith(("str", "dict", "list")) else "whole number" if kind.startswith("int") else "number"
+    )
+    return f"`{name}`", words, RECORD[name]
+
+
+def verdict_columns() -> str:
+    """The columns of verdicts.csv in their order."""
+    return table(("column", "what it is"), [(f"`{name}`", VERDICT[name]) for name in VERDICT_COLUMNS])
+
+
+def comparisons() -> str:
+    """What the effects of each comparison compare."""
+    return table(("`comparison`", "what it compares"), [(f"`{name}`", what) for name, (_, what) in COMPARISONS.items()])
+
+
+def measures() -> str:
+    """Every measure: its unit, which way is better, and how it behaves."""
+    rows = []
+    for name, measure in MEASURES.items():
+        better = "more" if measure.maximize else "less"
+        how = "counted" if measure.counted else "measured"
+        rows.append((f"`{name}`", measure.title, measure.unit or "-", better, how, "yes" if measure.foreseen else "no"))
+    return table(("name", "what it is", "unit", "better", "how", "known before training"), rows)
