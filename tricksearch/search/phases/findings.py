@@ -15,7 +15,7 @@ from tricksearch.store.changed_code import code_changes, notes_of
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 from tricksearch.verdicts.confounders import confounders, typical
-from tricksearch.verdicts.findings import Findings, Minimal, Shift
+from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.verdict import MOST, UNDECIDED, Verdict
 
 
@@ -31,6 +31,38 @@ def findings_of(study: Study, store: Store) -> Findings:
             notes=tuple(notes_of(code_changes(store), records)),
             simulated=study.trial == "simulated",
         )
+    registry = _registry(study)
+    screened = _screened(study, Space.of(study, registry), store, records)
+    target = target_of(store)
+    ablated = Findings() if target is None else _ablated(Ablation(study, target), records, registry)
+    if target is None and "ablate" in study.phases and any(record.phase == "search" for record in records):
+        why = (
+            f"Nothing was ablated: the {study.ablate.around} of the front is the plain baseline; name another recipe "
+            "with ablate.around."
+        )
+        ablated = Findings(notes=(why,))
+    members = members_of(study, store, records, ablated.minimal)
+    return Findings(
+        design=screened.design,
+        verdicts=(*screened.verdicts, *ablated.verdicts),
+        order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
+        members=members,
+        gap=gap_of(members, records),
+        minimal=ablated.minimal,
+        shifts=screened.shifts,
+        confounders=ablated.confounders,
+        notes=(
+            *notes_of(code_changes(store), records),
+            *screened.notes,
+            *ablated.notes,
+            *_failures("confirm", records),
+        ),
+        simulated=study.trial == "simulated",
+    )
+
+
+def _registry(study: Study) -> Registry:
+    """The tricks that are installed here, every one of the study's among them. Raises InputError."""
     registry = discover(study.plugins)
     absent = [name for name in study.tricks if name not in registry]
     if absent:
@@ -39,49 +71,33 @@ def findings_of(study: Study, store: Store) -> Findings:
             place=", ".join(study.plugins) or "tricks",
             remedy="install the package or put back the plugins folder that it came from",
         )
-    space = Space.of(study, registry)
-    verdicts: list[Verdict] = []
-    shifts: tuple[Shift, ...] = ()
-    notes = notes_of(code_changes(store), records)
-    design = ""
-    if any(record.phase == "screen" for record in records):
-        try:
-            screen = Screen(study, space, store)
-        except InputError as error:  # the tricks or the runs of today's study allow none; the other phases stand
-            notes.append(f"The screen cannot be told: {error}")
-        else:
-            design = screen.design.name
-            mains, pairs = screen.verdicts(records)
-            verdicts += [*mains, *pairs]
-            shifts = shifts_of(screen.short_verdicts(records), mains)
-            notes += _of_screen(screen, records, mains)
-    target = target_of(store)
-    minimal: Minimal | None = None
-    sentences: list[str] = []
-    if target is not None:
-        ablation = Ablation(study, target)
-        verdicts += ablation.verdicts(records)
-        minimal = ablation.minimal(records)
-        sentences = _confounders(ablation, records, registry)
-        notes += _failures("ablate", records)
-    elif "ablate" in study.phases and any(record.phase == "search" for record in records):
-        notes.append(
-            f"Nothing was ablated: the {study.ablate.around} of the front is the plain baseline; name another recipe "
-            "with ablate.around."
-        )
-    members = members_of(study, store, records, minimal)
-    notes += _failures("confirm", records)
+    return registry
+
+
+def _screened(study: Study, space: Space, store: Store, records: Sequence[Record]) -> Findings:
+    """What the screen's runs say."""
+    if not any(record.phase == "screen" for record in records):
+        return Findings()
+    try:
+        screen = Screen(study, space, store)
+    except InputError as error:  # the tricks or the runs of today's study allow none; the other phases stand
+        return Findings(notes=(f"The screen cannot be read: {error}",))
+    mains, pairs = screen.verdicts(records)
     return Findings(
-        design=design,
-        verdicts=tuple(verdicts),
-        order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
-        members=members,
-        gap=gap_of(members, records),
-        minimal=minimal,
-        shifts=shifts,
-        confounders=tuple(sentences),
-        notes=tuple(notes),
-        simulated=study.trial == "simulated",
+        design=screen.design.name,
+        verdicts=(*mains, *pairs),
+        shifts=shifts_of(screen.short_verdicts(records), mains),
+        notes=tuple(_of_screen(screen, records, mains)),
+    )
+
+
+def _ablated(ablation: Ablation, records: Sequence[Record], registry: Registry) -> Findings:
+    """What the ablation's runs say."""
+    return Findings(
+        verdicts=tuple(ablation.verdicts(records)),
+        minimal=ablation.minimal(records),
+        confounders=tuple(_confounders(ablation, records, registry)),
+        notes=tuple(_failures("ablate", records)),
     )
 
 
