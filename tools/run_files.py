@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from tools.markdown import table
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.record import COLUMNS, Record
+from tricksearch.records.record import Record, columns
 from tricksearch.verdicts.table import COLUMNS as VERDICT_COLUMNS
 from tricksearch.verdicts.words import COMPARISONS
 
@@ -67,7 +67,7 @@ VERDICT: Mapping[str, str] = {
 def record_columns() -> str:
     """The columns of records.parquet in their order."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(Record)}
-    return table(("column", "type", "what it is"), [_column(name, kinds) for name in COLUMNS])
+    return table(("column", "type", "what it is"), [_column(name, kinds) for name in columns()])
 
 
 def _column(name: str, kinds: Mapping[str, str]) -> tuple[str, str, str]:

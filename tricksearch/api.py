@@ -11,7 +11,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tricksearch.records.record import Record
+from tricksearch.records.record import Record, columns
 from tricksearch.search.observer import Observer
 from tricksearch.store.run import StoredRun
 from tricksearch.study.study import Study, load_study
@@ -136,7 +136,5 @@ def _write(folder: Path, url: str | None) -> Run:
 def _frame(records: list[Record]) -> pd.DataFrame:
     import pandas as pd
 
-    from tricksearch.records.record import COLUMNS
-
     rows = [{"id": record.id, "names": " + ".join(sorted(record.tricks)), **record.to_json()} for record in records]
-    return pd.DataFrame(rows, columns=["id", "names", *COLUMNS])
+    return pd.DataFrame(rows, columns=["id", "names", *columns()])

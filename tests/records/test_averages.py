@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.records.averages import averaged, mean_of
+from tricksearch.records.averages import RecipeMeans, averaged, mean_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 
@@ -49,3 +49,18 @@ def test_runs_that_failed_are_left_out_of_the_mean_and_a_recipe_that_never_finis
 
 def test_a_measure_that_one_run_lacks_has_no_mean():
     assert mean_of([record(1, {}, 0), record(2, {}, 1, memory_bytes=5)]).memory_bytes is None
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.floats(0, 100), st.booleans()), max_size=20), st.data())
+def test_means_that_are_kept_up_to_date_are_those_of_all_records(rows, data):
+    records = [
+        record(at, {f"trick{name}": {}}, seed=at, accuracy=accuracy, status="finished" if finished else "failed")
+        for at, (name, accuracy, finished) in enumerate(rows)
+    ]
+    means = RecipeMeans()
+    at = 0
+    while at < len(records):
+        step = data.draw(st.integers(1, len(records) - at))
+        means.add(records[at : at + step])
+        at += step
+        assert means.means() == averaged(records[:at])

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
-from tricksearch.records.averages import averaged
+from tricksearch.records.averages import RecipeMeans
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.record import STOPPED, Record
 from tricksearch.search.observer import Observer
@@ -31,6 +31,7 @@ class Progress(Observer):
     def __init__(self, terminal: Terminal, folder: Path, quiet: bool) -> None:
         self._terminal, self._folder, self._quiet = terminal, folder, quiet
         self._records: list[Record] = []
+        self._means = RecipeMeans()
         self._running: dict[int, Job] = {}
         self._live: Live | None = None
         self._fresh = 0
@@ -41,6 +42,7 @@ class Progress(Observer):
     def begins(self, study: Study, records: list[Record], workers: str) -> None:
         """Say what starts, and go on from what is stored."""
         self._study, self._records, self._clock = study, list(records), time.monotonic()
+        self._means = RecipeMeans(records)
         self.owned = True
         self._terminal.log_to(self._folder / "run.log")
         _log(f"study {study.name}: {formats.count(self._trials, 'trial')} stored; {workers}")
@@ -95,6 +97,7 @@ class Progress(Observer):
         own, *variants = records
         self._running.pop(own.trial, None)
         self._records += records
+        self._means.add(records)
         self._fresh += 1
         for record in records:
             _log(formats.line(record, self._study.objectives))
@@ -131,10 +134,11 @@ class Progress(Observer):
             f"{formats.count(len(self._records), 'record')}, {len(self._running)} running, "
             f"{f'{stopped} stopped early, ' if stopped else ''}{failed} failed, {self._time_left(total - done)}",
         )
-        front = self._study.goals.front(self._records)
+        means = self._means.means()
+        front = self._study.goals.front_of_means(means)
         if not front:
             return Group(head, Text("no trial has finished yet: the first ones also load the libraries", style="dim"))
-        baseline = baseline_of(averaged(self._records))
+        baseline = baseline_of(means)
         shown = formats.table(
             front[:FRONT_ROWS],
             self._study.objectives,

@@ -48,9 +48,15 @@ class Goals:
 
         A recipe that ran with several seeds stands there with its mean.
         """
-        rivals = self.rivals(averaged(records))
-        chosen = [rivals[index] for index in front(self.points(rivals), self.maximize)]
-        return sorted(chosen, key=lambda record: record.value(self.objectives[1]) or 0.0)
+        return self.front_of_means(averaged(records))
+
+    def front_of_means(self, means: Sequence[Record]) -> list[Record]:
+        """The same, of recipes that are given with their means."""
+        points = [
+            (record, point) for record in feasible(means, self.constraints) if (point := self.point(record)) is not None
+        ]
+        chosen = [points[index] for index in front([point for _, point in points], self.maximize)]
+        return [record for record, _ in sorted(chosen, key=lambda pair: pair[1][1])]
 
     def knee(self, records: Sequence[Record]) -> Record | None:
         """The best compromise of the front, or None where there is no front."""

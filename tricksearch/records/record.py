@@ -129,8 +129,11 @@ class Record:
 
 
 _KEPT = tuple(part.name for part in fields(Record) if part.name != "recipe_key")
-# The keys of a row, each measure where the others stand.
-COLUMNS = tuple(key for name in _KEPT for key in (MEASURES if name == "measures" else (name,)))
+
+
+def columns() -> list[str]:
+    """The keys of a record's row, each measure a key of its own."""
+    return [key for name in _KEPT for key in (MEASURES if name == "measures" else (name,))]
 
 
 _known = functools.lru_cache(maxsize=64)(json.loads)

@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
-from tricksearch.records.record import COLUMNS as RECORD_COLUMNS
-from tricksearch.records.record import Record
+from tricksearch.records.record import Record, columns
 from tricksearch.study.study import Study
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.table import COLUMNS, every_verdict, rows
@@ -92,7 +91,7 @@ def records_table(records: Sequence[Record]) -> pd.DataFrame:
         for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=list(RECORD_COLUMNS))
+    table = pd.DataFrame(rows, columns=columns())
     whole = [name for name, measure in MEASURES.items() if measure.whole]
     return table.astype(dict.fromkeys([*whole, "validation_images", "latency_runs"], "Int64"))  # some are missing
 
