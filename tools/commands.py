@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import re
 import typing
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from typer.models import ArgumentInfo
 
@@ -34,6 +35,9 @@ def options(callback: Callable[..., Any]) -> dict[str, Any]:
 
 def _option(name: str, kind: Any, info: Any) -> str:
     flag = next((name for name in info.param_decls or () if name.startswith("--")), f"--{name.replace('_', '-')}")
+    options = next((typing.get_args(part) for part in typing.get_args(kind) if typing.get_origin(part) is Literal), ())
+    if options:
+        return f"{flag} {'|'.join(options)}"
     plain = next((part for part in (*typing.get_args(kind), kind) if part in (*KINDS, bool)), str)
     many = typing.get_origin(plain) or kind
     if plain is bool:
@@ -48,7 +52,7 @@ def _section(callback: Callable[..., Any]) -> str:
     arguments = [written for written, info in known.items() if isinstance(info, ArgumentInfo)]
     called = ["tricksearch", callback.__name__, *arguments, *(["[OPTIONS]"] * (len(arguments) < len(known)))]
     rows = [
-        (f"`{written}`", info.help or "", _default(info, default))
+        (f"`{written}`", re.sub(r"\[bold\](.*?)\[/\]", r"**\1**", info.help or ""), _default(info, default))
         for (written, info), default in zip(known.items(), defaults.values(), strict=True)
     ]
     text = f"### {callback.__name__}\n\n{inspect.getdoc(callback)}\n\n```text\n{' '.join(called)}\n```"
