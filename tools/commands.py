@@ -37,7 +37,7 @@ def _option(name: str, kind: Any, info: Any) -> str:
     flag = next((name for name in info.param_decls or () if name.startswith("--")), f"--{name.replace('_', '-')}")
     options = next((typing.get_args(part) for part in typing.get_args(kind) if typing.get_origin(part) is Literal), ())
     if options:
-        return f"{flag} {'|'.join(options)}"
+        return f"{flag} {'/'.join(options)}"
     plain = next((part for part in (*typing.get_args(kind), kind) if part in (*KINDS, bool)), str)
     many = typing.get_origin(plain) or kind
     if plain is bool:
