@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.verdicts.confounders import FACETS, confounders, typical
+from tricksearch.verdicts.confounders import FACETS, confounders, effective_of_arm
 
 PLAIN = {
     "images": 1000,
@@ -93,7 +93,7 @@ def test_a_facet_of_a_later_version_is_compared_as_it_stands():
 )
 def test_a_recipe_does_not_differ_from_itself_and_each_difference_is_said_once(recipe):
     assert confounders(recipe, recipe, [], "mine") == []
-    assert confounders(recipe, typical([recipe, recipe, {}]), [], "mine") == []
+    assert confounders(recipe, effective_of_arm([recipe, recipe, {}]), [], "mine") == []
     other = {name: f"{value} too" if name in TEXTS else value * 2 + 1 for name, value in recipe.items()}
     found = confounders(other, recipe, [], "mine")
     assert len(found) == sum(not facet.follows for facet in FACETS.values())
@@ -106,8 +106,8 @@ def test_an_arm_is_told_by_the_mean_of_its_runs():
     runs = [
         PLAIN | {"target_entropy": value, "precision": text} for value, text in [(0.2, "a"), (0.4, "b"), (0.3, "a")]
     ]
-    found = typical(runs)
+    found = effective_of_arm(runs)
     assert found["target_entropy"] == pytest.approx(0.3)
     assert found["precision"] == "a"
-    assert typical([{"a": 1, "b": 2}, {}, {"a": 3}]) == {"a": 2}
-    assert typical([{}]) == typical([]) == {}
+    assert effective_of_arm([{"a": 1, "b": 2}, {}, {"a": 3}]) == {"a": 2}
+    assert effective_of_arm([{}]) == effective_of_arm([]) == {}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tricksearch.verdicts.decide import decide
-from tricksearch.verdicts.scale import on_scale, shown
+from tricksearch.verdicts.scale import as_reported, on_scale
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.verdict import Constant, Estimate, Unknown
 
@@ -60,9 +60,9 @@ def test_relative_effects_are_percent_and_the_margin_is_as_wide_either_way():
     assert found.low == pytest.approx(100 * (0.8 * math.exp(-0.02 * stats.t.ppf(0.975, 40)) - 1))
     up, down = (decide([estimate(sign * 0.02, 0.015)], **LATENCY)[0] for sign in (1, -1))
     assert up.says == down.says
-    assert shown(on_scale([5.0], relative=True)[0] - on_scale([4.0], relative=True)[0], relative=True) == pytest.approx(
-        25
-    )
+    assert as_reported(
+        on_scale([5.0], relative=True)[0] - on_scale([4.0], relative=True)[0], relative=True
+    ) == pytest.approx(25)
     with pytest.raises(ValueError, match="above 0"):
         on_scale([1.0, 0.0], relative=True)
 
@@ -181,7 +181,7 @@ def test_where_a_difference_would_have_been_seen_the_runs_that_show_equivalence_
     assert (found.says, found.more_for) == ("undecided", "equivalence")
     assert found.power >= 0.8
 
-    def shown(more, studies=400):
+    def share_shown(more, studies=400):
         rng = np.random.default_rng(1)
         scale, grown = error * math.sqrt(n / (n + more)), freedom + more
         errors = scale * np.sqrt(rng.chisquare(grown, studies) / grown)
@@ -190,7 +190,7 @@ def test_where_a_difference_would_have_been_seen_the_runs_that_show_equivalence_
         return says.count("equivalent") / studies
 
     assert found.more > 10
-    assert shown(found.more) == pytest.approx(0.8, abs=0.06)
+    assert share_shown(found.more) == pytest.approx(0.8, abs=0.06)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from tricksearch.verdicts.designs import choose
-from tricksearch.verdicts.effects import main_effects, pair_effects, welch
+from tricksearch.verdicts.effects import contrast, main_effects, pair_effects
 from tricksearch.verdicts.means import mean_of_runs
 from tricksearch.verdicts.verdict import Estimate, Unknown
 
@@ -40,7 +40,7 @@ def test_one_trick_alone_has_the_error_of_welch(on, off, seed):
     rng = np.random.default_rng(seed)
     values = np.concatenate([3 * rng.standard_normal(on) + 1, rng.standard_normal(off)])
     (found,) = main_effects([{"a"}] * on + [set()] * off, values, [("a",)])
-    arms = welch("a", values[:on], values[on:])
+    arms = contrast("a", [(1, values[:on]), (-1, values[on:])])
     assert (found.effect, found.error) == pytest.approx((arms.effect, arms.error))
     assert (found.on, found.off) == (arms.on, arms.off) == (on, off)
     # Bell & McCaffrey 2002: Welch's formula for equal variances.
@@ -80,7 +80,7 @@ def test_rivals_are_compared_with_the_runs_in_which_their_factor_is_off():
         (["", "a", "b"], [1, 2, 4], "a", "3 runs cannot tell 2 effects from noise: at least 4"),
         (["", "a", "b", "ab", ""], [7.5] * 5, "b", "all 5 runs gave the same value"),
         (["", "a", "b", "ab", "", "a"], [1, 2, 4, 5, 1, 2], "a", "no noise is left"),
-        (["", "", "", "a", "b", "b"], [1, 2, 4, 5, 1, 2.5], "a", "hangs on a single run"),
+        (["", "", "", "a", "b", "b"], [1, 2, 4, 5, 1, 2.5], "a", "rests on a single run"),
     ],
 )
 def test_an_effect_that_cannot_be_estimated_says_why(runs, values, trick, says):
@@ -93,7 +93,7 @@ def test_what_one_trick_lacks_the_others_keep():
     runs = [set(run) for run in ("", "", "", "a", "b", "b")]
     found = {each.name: each for each in main_effects(runs, [1, 2, 4, 5, 1, 2.5], [("a",), ("b",)])}
     assert isinstance(found["b"], Estimate)
-    arms = welch("b", [1, 2.5], [1, 2, 4])
+    arms = contrast("b", [(1, [1, 2.5]), (-1, [1, 2, 4])])
     assert (found["b"].effect, found["b"].error) == pytest.approx((arms.effect, arms.error))
 
 
@@ -135,13 +135,13 @@ def test_pairs_of_a_fold_over_that_are_aliased_are_unknown():
     ],
 )
 def test_arms_that_show_no_noise_give_no_estimate(on, off, says):
-    found = welch("a", on, off)
+    found = contrast("a", [(1, on), (-1, off)])
     assert isinstance(found, Unknown)
     assert says in found.why
 
 
 def test_an_arm_may_be_constant_if_the_other_is_not():
-    found = welch("a", [3.0, 3.0, 3.0], [1.0, 2.0])
+    found = contrast("a", [(1, [3.0, 3.0, 3.0]), (-1, [1.0, 2.0])])
     assert (found.error, found.freedom) == pytest.approx((0.5, 1.0))
 
 

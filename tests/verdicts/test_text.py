@@ -1,4 +1,4 @@
-"""What is said of verdicts: the same as their numbers, in words."""
+"""What is text of verdicts: the same as their numbers, in words."""
 
 import csv
 import re
@@ -12,17 +12,18 @@ from tricksearch.records.measures import MEASURES
 from tricksearch.report.tables import write_csv
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Minimal
 from tricksearch.verdicts.table import COLUMNS, rows
-from tricksearch.verdicts.text import SIMULATED, sections, sentence, sentences
+from tricksearch.verdicts.text import sections
 from tricksearch.verdicts.verdict import MOST
-from tricksearch.verdicts.words import amount, word
+from tricksearch.verdicts.words import amount, verdict_word
 
 
-def told(**changes) -> dict[str, list[str]]:
+def sentences(**changes) -> dict[str, list[str]]:
+    """By heading, of findings that hold nothing but the changes."""
     return dict(sections(Findings(**changes)))
 
 
 @pytest.mark.parametrize(
-    ("given_verdict", "said"),
+    ("given_verdict", "sentence"),
     [
         (verdict(), "label_smoothing helps: +0.42 points [0.18, 0.66], n = 48."),
         (verdict(says="hurts"), "label_smoothing hurts: -0.42 points [-0.66, -0.18], n = 48."),
@@ -46,8 +47,8 @@ def told(**changes) -> dict[str, list[str]]:
         (verdict("se", comparison="leave_one_out"), "se in the recipe helps: +0.42 points [0.18, 0.66], n = 48."),
     ],
 )  # fmt: skip
-def test_a_verdict_reads_so(given_verdict, said):
-    assert sentence(given_verdict) == said
+def test_a_verdict_reads_so(given_verdict, sentence):
+    assert list(sentences(verdicts=(given_verdict,)).values()) == [[sentence]]
 
 
 def test_a_trick_has_one_sentence_over_its_measures():
@@ -57,7 +58,7 @@ def test_a_trick_has_one_sentence_over_its_measures():
         verdict(measure="train_seconds", says="hurts", n=40),
         verdict(measure="f1", says="equivalent"),
     )
-    assert told(verdicts=own)["Screen"] == [
+    assert sentences(verdicts=own)["Screen"] == [
         "label_smoothing helps: +0.42 points [0.18, 0.66], n = 48; costs no latency (+0.3 % [-0.7, 1.3]); "
         "raises training time: +12.0 % [10.1, 13.9], n = 40; leaves macro F1 as it is (+0.02 points [-0.94, 0.98])."
     ]
@@ -65,41 +66,41 @@ def test_a_trick_has_one_sentence_over_its_measures():
 
 def test_the_ladder_says_what_each_step_stands_on():
     steps = tuple(verdict(name, comparison="ladder") for name in ("cosine", "se"))
-    first, second, third = told(verdicts=steps, order=("cosine", "se"))["Ladder"]
+    first, second, third = sentences(verdicts=steps, order=("cosine", "se"))["Ladder"]
     assert first.endswith(": cosine, then se.")
     assert second.startswith("cosine on top of the baseline helps")
     assert third.startswith("se on top of cosine helps")
 
 
 def test_pairs_that_interact_are_named_and_the_others_counted():
-    said = " ".join(sentences(findings()))
-    assert "cosine + label_smoothing: synergy, together they gain more than the sum" in said
-    assert "cosine + mixup: redundancy, together they gain less than the sum" in said
-    assert "Other pairs, on accuracy: 1 equivalent to the sum, 1 undecided." in said
-    assert "mixup + se" not in said
+    text = " ".join(dict(sections(findings()))["Interactions"])
+    assert "cosine + label_smoothing: synergy, together they gain more than the sum" in text
+    assert "cosine + mixup: redundancy, together they gain less than the sum" in text
+    assert "Other pairs, on accuracy: 1 equivalent to the sum, 1 undecided." in text
+    assert "mixup + se" not in text
 
 
 def test_a_minimal_recipe_holds_or_does_not():
     whole = findings().minimal
-    holds = told(minimal=whole)["Minimal recipe"]
+    holds = sentences(minimal=whole)["Minimal recipe"]
     assert holds[0] == "The minimal recipe is cosine + int8, which is record 17.1 without label_smoothing."
     assert holds[1].startswith("It holds: ")
     assert "Accuracy equivalent: +0.02 points [-0.10, 0.14], n = 10; latency equivalent: +0.0 %" in holds[1]
     not_run = Minimal("3", {}, ("a",), ("b",), (), False, "its runs failed")
-    assert told(minimal=not_run)["Minimal recipe"][1] == "It is not shown to hold: its runs failed."
-    assert "None of its tricks can go" in told(minimal=Minimal("3", {}, ("a",), (), (), True))["Minimal recipe"][0]
-    assert "is no trick at all" in told(minimal=Minimal("3", {}, (), ("a",), (), True))["Minimal recipe"][0]
+    assert sentences(minimal=not_run)["Minimal recipe"][1] == "It is not shown to hold: its runs failed."
+    assert "None of its tricks can go" in sentences(minimal=Minimal("3", {}, ("a",), (), (), True))["Minimal recipe"][0]
+    assert "is no trick at all" in sentences(minimal=Minimal("3", {}, (), ("a",), (), True))["Minimal recipe"][0]
 
 
 def test_runs_that_nobody_makes_are_not_counted():
-    said = told(verdicts=(verdict(says="undecided", more=MOST),))["Screen"][0]
-    assert "no number of runs that anyone makes" in said
-    assert f"{MOST:,}" not in said
+    text = sentences(verdicts=(verdict(says="undecided", more=MOST),))["Screen"][0]
+    assert "no feasible number of runs" in text
+    assert f"{MOST:,}" not in text
 
 
 def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
     gap = findings().gap
-    shown = told(gap=gap, members=members())["The front and its doubt"]
+    shown = sentences(gap=gap, members=members())["The front, and how sure it is"]
     assert (
         "Of 2 recipes of the front, 1 is on it with a chance of 90 % or more; the least sure is record 17.1 (41 %)."
         in shown
@@ -109,19 +110,22 @@ def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
         "of it was luck, n = 2." in shown
     )
     assert "On fresh seeds, validation minus test is +0.50 points [0.20, 0.80], mean of 2 confirmed recipes." in shown
-    unsure = " ".join(told(gap=Gap(Mean(0.1, -0.2, 0.4, 2), mean(0.5), 2, 78.1, 78.0))["The front and its doubt"])
+    unsure = " ".join(
+        sentences(gap=Gap(Mean(0.1, -0.2, 0.4, 2), mean(0.5), 2, 78.1, 78.0))["The front, and how sure it is"]
+    )
     assert "not shown to be luck" in unsure
     single = " ".join(
-        told(gap=Gap(Mean(0.1, None, None, 1), Mean(0.5, None, None, 1), 1, 78.1, 78.0))["The front and its doubt"]
+        sentences(gap=Gap(Mean(0.1, None, None, 1), Mean(0.5, None, None, 1), 1, 78.1, 78.0))[
+            "The front, and how sure it is"
+        ]
     )
-    assert "one cannot tell" in single
+    assert "cannot be told" in single
     assert "of it was luck" not in unsure + single
 
 
-def test_simulated_findings_say_so_first():
-    assert sentences(findings(simulated=True))[0] == SIMULATED
-    assert SIMULATED not in sentences(findings())
-    assert sentences(Findings()) == []
+def test_simulated_findings_are_marked_in_the_table():
+    assert sections(Findings()) == []
+    assert {row["simulated"] for row in rows(findings())} == {False}
     assert {row["simulated"] for row in rows(findings(simulated=True))} == {True}
 
 
@@ -142,12 +146,13 @@ NUMBERS = st.one_of(st.none(), st.floats(-1e4, 1e4))
 )
 def test_whatever_the_numbers_the_sentence_stands(says, measure, comparison, effect, low, high, more, n):
     one = verdict("t", measure, says, comparison=comparison, effect=effect, low=low, high=high, more=more, n=n)
-    text = sentence(one)
+    ((_, (text,)),) = sections(Findings(verdicts=(one,)))
     assert text.endswith(".")
     assert not re.search(r"None|nan|-0\.00? |-0\.0+[\],]", text)
+    if comparison == "interaction" and says in ("equivalent", "undecided"):
+        return  # these pairs are counted
     assert f"n = {n}" in text
     assert ("[" in text) == (None not in (effect, low, high))  # an interval only where there is one
-    assert sentences(Findings(verdicts=(one,)))
 
 
 def test_numbers_are_told_with_their_unit():
@@ -156,9 +161,9 @@ def test_numbers_are_told_with_their_unit():
 
 
 def test_a_pair_is_synergy_or_redundancy():
-    says = {each.trick: word(each) for each in findings().verdicts if each.comparison == "interaction"}
+    says = {each.trick: verdict_word(each) for each in findings().verdicts if each.comparison == "interaction"}
     assert list(says.values()) == ["redundancy", "synergy", "undecided", "adds up"]
-    assert word(verdict()) == "helps"
+    assert verdict_word(verdict()) == "helps"
 
 
 def test_every_verdict_is_one_row_of_the_table(tmp_path):

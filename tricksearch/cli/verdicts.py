@@ -17,9 +17,9 @@ from tricksearch.report.tables import VERDICTS, write_csv
 from tricksearch.store.run import StoredRun
 from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import every_verdict
-from tricksearch.verdicts.text import DOUBT, SIMULATED, recipe, sections
+from tricksearch.verdicts.text import FRONT_HEADING, SIMULATED, recipe_line, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
-from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, bounds, noun, word
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, interval_of, noun, verdict_word
 
 if TYPE_CHECKING:
     pass
@@ -45,13 +45,13 @@ def verdicts_command(folder: Path) -> None:
 
 
 def digest(console: Console, findings: Findings, measures: Sequence[str], folder: Path) -> None:
-    """Print the main of it, at the end of a run: the first comparison, the minimal recipe and the front's doubt."""
+    """Print a summary at the end of a run: the first comparison, the minimal recipe, how sure the front is."""
     verdicts = [verdict for verdict in every_verdict(findings) if verdict.measure in measures]
     if not verdicts and not any(member.fresh for member in findings.members):
         return
     first = [verdict for verdict in verdicts if verdict.comparison == verdicts[0].comparison]
     brief = replace(findings, verdicts=tuple(first), shifts=(), order=())
-    show(console, brief, ("Minimal recipe", DOUBT, "Longer training", "Confounders", "Notes"))
+    show(console, brief, ("Minimal recipe", FRONT_HEADING, "Longer training", "Confounders", "Notes"))
     others = {verdict.comparison for verdict in verdicts} - {verdict.comparison for verdict in first}
     more = f" ({', '.join(sorted(COMPARISONS[other][0].lower() for other in others))})" if others else ""
     console.print(f"All verdicts{more}: tricksearch verdicts {folder}", markup=False, soft_wrap=True)
@@ -122,9 +122,9 @@ def _verdicts(verdicts: Sequence[Verdict]) -> Table:
         made.add_row(
             Text("" if verdict.trick == before else verdict.trick),
             noun(verdict.measure),
-            Text(word(verdict), style=_STYLES[verdict.says]),
+            Text(verdict_word(verdict), style=_STYLES[verdict.says]),
             "-" if verdict.effect is None else amount(verdict.effect, verdict.measure),
-            Text(bounds(verdict)),
+            Text(interval_of(verdict)),
             f"{verdict.n:,}",
         )
         before = verdict.trick
@@ -158,7 +158,7 @@ def _members(members: Sequence[Member]) -> Table:
 def _who(member: Member) -> str:
     if member.role == "baseline":
         return "(plain baseline)"
-    return f"{'minimal: ' if member.role == 'minimal' else ''}{recipe(member.tricks)}"
+    return f"{'minimal: ' if member.role == 'minimal' else ''}{recipe_line(member.tricks)}"
 
 
 def _accuracy(mean: Mean | None) -> str:

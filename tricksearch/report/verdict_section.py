@@ -12,9 +12,9 @@ from tricksearch.records.record import Record
 from tricksearch.report.view import View
 from tricksearch.verdicts.findings import Findings, Mean, Member, Minimal
 from tricksearch.verdicts.table import every_verdict
-from tricksearch.verdicts.text import recipe, sections
+from tricksearch.verdicts.text import recipe_line, sections
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, amount, bounds, noun, plain, source, unit, word
+from tricksearch.verdicts.words import COMPARISONS, ablated_name, amount, interval_of, noun, number, unit, verdict_word
 
 
 def verdict_section(findings: Findings, view: View, records: Sequence[Record]) -> dict[str, Any] | None:
@@ -60,7 +60,7 @@ def forest_data(findings: Findings) -> dict[str, Any]:
                 "effect": verdict.effect,
                 "low": _finite(verdict.low),
                 "high": _finite(verdict.high),
-                "word": word(verdict),
+                "word": verdict_word(verdict),
                 "n": verdict.n,
                 "band": _margin_band(verdict),
                 "text": _effect(verdict),
@@ -101,12 +101,14 @@ def _margin_band(verdict: Verdict) -> tuple[float, float]:
 def _effect(verdict: Verdict) -> str:
     if verdict.effect is None:
         return "no effect can be given"
-    return f"{amount(verdict.effect, verdict.measure)} {bounds(verdict, '(no interval)')}"
+    return f"{amount(verdict.effect, verdict.measure)} {interval_of(verdict, '(no interval)')}"
 
 
 def _comparisons(verdicts: Sequence[Verdict], design: str) -> list[dict[str, str]]:
     """The choices of the filter by comparison, of which the page shows the first."""
-    titles = {key: COMPARISONS.get(key, (key, ""))[0] for key in dict.fromkeys(each.comparison for each in verdicts)}
+    titles = {
+        key: COMPARISONS.get(key, (key, ""))[0] for key in dict.fromkeys(verdict.comparison for verdict in verdicts)
+    }
     if design and "screen" in titles:
         titles["screen"] += f" ({design})"
     return [{"key": key, "title": title} for key, title in titles.items()]
@@ -122,7 +124,7 @@ def _digest(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
             alike = [verdict for verdict in first if (verdict.measure, verdict.says) == (measure, says)]
             if alike:
                 tricks = ", ".join(verdict.trick for verdict in alike)
-                groups.append({"says": says, "word": word(alike[0]), "tricks": tricks})
+                groups.append({"says": says, "word": verdict_word(alike[0]), "tricks": tricks})
         lines.append({"measure": noun(measure), "groups": groups})
     return lines
 
@@ -134,11 +136,11 @@ def _table_row(verdict: Verdict) -> dict[str, Any]:
         "trick": verdict.trick,
         "measure": noun(verdict.measure),
         "says": verdict.says,
-        "word": word(verdict),
+        "word": verdict_word(verdict),
         "numbers": [
             "-" if verdict.effect is None else amount(verdict.effect, verdict.measure),
-            bounds(verdict),
-            f"{plain(verdict.margin, verdict.measure)} {unit(verdict.measure)}",
+            interval_of(verdict),
+            f"{number(verdict.margin, verdict.measure)} {unit(verdict.measure)}",
             f"{verdict.n:,}",
             "-" if verdict.power is None else f"{100 * verdict.power:.0f} %",
             f"over {more}" if verdict.more and verdict.more >= MOST else more,
@@ -155,7 +157,7 @@ def _ladder(findings: Findings) -> list[dict[str, Any]]:
         effects = [
             {
                 "says": verdict.says,
-                "word": word(verdict),
+                "word": verdict_word(verdict),
                 "measure": noun(verdict.measure),
                 "text": _effect(verdict),
                 "n": f"{verdict.n:,}",
@@ -191,7 +193,7 @@ def _member(member: Member, others: Sequence[str], place: int | None) -> dict[st
             *(_mean(mean, MEASURES["accuracy"].digits) for mean in accuracies),
             *(_mean(member.fresh.get(name) or member.seen.get(name), MEASURES[name].digits) for name in others),
         ],
-        "tricks": "(plain baseline)" if member.role == "baseline" else recipe(member.tricks),
+        "tricks": "(plain baseline)" if member.role == "baseline" else recipe_line(member.tricks),
     }
 
 
@@ -210,9 +212,9 @@ def _minimal(minimal: Minimal | None) -> dict[str, Any] | None:
         "equivalent to the whole or better" if minimal.holds else f"not shown to do as well as the whole: {minimal.why}"
     )
     # In one line, because a line break in the reason would end the comment.
-    heading = f"The minimal recipe of {source(minimal.around)}: {' '.join(result.split())}"
+    heading = f"The minimal recipe of {ablated_name(minimal.around)}: {' '.join(result.split())}"
     return {
         "holds": minimal.holds,
-        "tricks": recipe(minimal.tricks),
+        "tricks": recipe_line(minimal.tricks),
         "yaml": Recipe.model_validate(minimal.recipe).to_yaml(heading),
     }

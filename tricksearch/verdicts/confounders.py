@@ -1,7 +1,7 @@
-"""Confounders: what differs between two trainings that the trick between them does not openly do.
+"""Confounders: what else differs between a training with a trick and one without it.
 
-A trick openly does what its hooks are for. One that mixes images through `batch` and so softens the targets, or one
-that fine-tunes through `compress` and so trains for longer, may owe its effect to that, and the reader is told.
+A trick is expected to change what its hooks are for. One that mixes images through `batch` and so softens the targets,
+or one that fine-tunes through `compress` and so trains for longer, may owe its effect to that: the report says so.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Facet:
-    """A number or a text that says what a training did, and how much of a difference is none."""
+    """A number or a text that says what a training did, and by how much it may differ and still count as equal."""
 
     title: str
     unit: str = ""
-    hooks: tuple[str, ...] = ()  # whose tricks openly change it
-    within: float = 0.0  # two numbers are alike where they differ by no more than this,
+    hooks: tuple[str, ...] = ()  # whose tricks are expected to change it
+    within: float = 0.0  # two numbers count as equal where they differ by no more than this,
     share: float = 1e-3  # or by no more than this share of the larger one
     follows: tuple[str, ...] = ()  # not reported by itself where one of these differs, which is what it follows from
 
@@ -63,39 +63,41 @@ def confounders(arm: Mapping[str, Any], reference: Mapping[str, Any], hooks: Seq
 compress) do not account for that.']
     """
     names = [*FACETS, *sorted(set(arm) - set(FACETS))]
-    common = [each for each in names if each in arm and each in reference]
-    differ = {each for each in common if _differs(_facet(each), arm[each], reference[each])}
-    said = []
-    for each in common:
-        facet = _facet(each)
-        if each not in differ or set(facet.hooks) & set(hooks) or set(facet.follows) & differ:
+    common = [key for key in names if key in arm and key in reference]
+    differ = {key for key in common if _differs(_facet(key), arm[key], reference[key])}
+    if len(hooks) > 1:
+        subject = f"its hooks ({', '.join(hooks)}) do not"
+    else:
+        subject = f"its hook ({hooks[0]}) does not" if hooks else "no hook of it does"
+    sentences = []
+    for key in common:
+        facet = _facet(key)
+        if key not in differ or set(facet.hooks) & set(hooks) or set(facet.follows) & differ:
             continue
-        here, there = _shown(arm[each]), _shown(reference[each])
-        who = f"its hooks ({', '.join(hooks)}) do not" if len(hooks) > 1 else f"its hook ({', '.join(hooks)}) does not"
-        said.append(
-            f"{name} also changes {facet.title}: {here}{' ' * bool(facet.unit)}{facet.unit} instead of {there}; "
-            f"{who if hooks else 'no hook of it does'} account for that."
+        sentences.append(
+            f"{name} also changes {facet.title}: {_text(arm[key])}{' ' * bool(facet.unit)}{facet.unit} instead of "
+            f"{_text(reference[key])}; {subject} account for that."
         )
-    return said
+    return sentences
 
 
-def typical(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def effective_of_arm(runs: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """The effective recipe of an arm from those of its runs: the mean of each number, the commonest text.
 
-    Runs that tell nothing are left out, and so is what not all of the others tell.
+    Runs that recorded nothing are left out, and so are facets that not all of the others recorded.
 
-    >>> typical([{"steps": 10, "optimizer": "SGD"}, {"steps": 12, "optimizer": "SGD"}, {}])
+    >>> effective_of_arm([{"steps": 10, "optimizer": "SGD"}, {"steps": 12, "optimizer": "SGD"}, {}])
     {'steps': 11.0, 'optimizer': 'SGD'}
     """
-    telling = [run for run in runs if run]
-    if not telling:
+    recorded = [run for run in runs if run]
+    if not recorded:
         return {}
-    found: dict[str, Any] = {}
-    for name in telling[0]:
-        if all(name in run for run in telling):
-            values = [run[name] for run in telling]
-            found[name] = fmean(values) if all(map(_is_number, values)) else Counter(values).most_common(1)[0][0]
-    return found
+    effective: dict[str, Any] = {}
+    for name in recorded[0]:
+        if all(name in run for run in recorded):
+            values = [run[name] for run in recorded]
+            effective[name] = fmean(values) if all(map(_is_number, values)) else Counter(values).most_common(1)[0][0]
+    return effective
 
 
 def _facet(name: str) -> Facet:
@@ -112,7 +114,7 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, float) and not value.is_integer():
         return f"{value:.3g}"
     return f"{value:,.0f}" if _is_number(value) else str(value)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tricksearch.verdicts.planning import between
-from tricksearch.verdicts.scale import margin_on_scale, shown
+from tricksearch.verdicts.planning import check_probability
+from tricksearch.verdicts.scale import as_reported, margin_on_scale
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.student import critical, power_to_differ, power_to_match, two_sided
 from tricksearch.verdicts.verdict import MOST, UNDECIDED, Constant, Estimate, Says, Unknown, Verdict
@@ -32,8 +32,35 @@ WEIGHT = 0.2  # of a test for equivalence, that of a test for a difference being
 
 
 @dataclass(frozen=True)
-class Tested:
-    """What the step-down test says of each trick, each of shape (tricks,)."""
+class _Rules:
+    """What the verdicts on one measure in one comparison are decided by; see `decide`."""
+
+    measure: str
+    relative: bool
+    maximize: bool
+    margin: float
+    confidence: float
+    power: float
+    comparison: str
+    looks: Looks
+
+    @property
+    def limit(self) -> float:
+        """The margin on the scale of the analysis."""
+        return margin_on_scale(self.margin, self.relative)
+
+    def outcome(self, differs: bool, equivalent: bool, effect: float) -> Says:
+        """The verdict in a word, from what was shown of the effect."""
+        if equivalent:
+            return "equivalent"
+        if differs:
+            return "helps" if (effect > 0) == self.maximize else "hurts"
+        return "undecided"
+
+
+@dataclass(frozen=True)
+class _StepDown:
+    """The result of the step-down test for each trick, each of shape (tricks,)."""
 
     differs: NDArray[np.bool_]
     equivalent: NDArray[np.bool_]
@@ -65,60 +92,65 @@ def decide(
     (Guilbaud 2008).
     Raises ValueError for a margin of 0 or less, or where confidence or power are not between 0 and 1.
     """
-    known = [each for each in estimates if isinstance(each, Estimate)]
-    limit = margin_on_scale(margin, relative)
-    between("confidence", confidence)
-    between("power", power)
-    verdicts: dict[int, Verdict] = {}
-    if known:
-        effects, errors, freedoms = (
-            np.array([getattr(e, key) for e in known]) for key in ("effect", "error", "freedom")
-        )
-        looks = looks or Looks()
-        tested = _test(effects, errors, freedoms, limit, 1 - confidence, looks)
-        adjusted = errors * critical(freedoms, looks.nominal(tested.level))
-        alone = errors * critical(freedoms, 1 - confidence)
-        p = two_sided(effects / errors, freedoms)
-        shown_by = np.array([each.on + each.off for each in known])
-        runs = shown_by + np.array([each.others for each in known])
-        # The levels at which the step-down test begins.
-        levels = (1 - confidence) / len(known), (1 - confidence) * WEIGHT / (len(known) - 1 + WEIGHT)
-        powers = power_to_differ(limit / errors, freedoms, looks.nominal(levels[0]))
-        differing = power_to_differ(limit / errors, freedoms, levels[0]) < power
-        missing = _missing(limit / errors, freedoms, runs, power, levels, differing)
-        for at, each in enumerate(known):
-            says = _says(bool(tested.differs[at]), bool(tested.equivalent[at]), (each.effect > 0) == maximize)
-            bounds = (each.effect + side * half[at] for half in (adjusted, alone) for side in (-1, 1))
-            low, high, low_alone, high_alone = (shown(float(bound), relative) for bound in bounds)
-            verdicts[id(each)] = Verdict(
-                trick=each.name,
-                measure=measure,
-                comparison=comparison,
+    check_probability("confidence", confidence)
+    check_probability("power", power)
+    rules = _Rules(measure, relative, maximize, margin, confidence, power, comparison, looks or Looks())
+    limit = rules.limit
+    tested = iter(_tested([estimate for estimate in estimates if isinstance(estimate, Estimate)], rules, limit))
+    return [
+        next(tested) if isinstance(estimate, Estimate) else _untested(estimate, rules, limit, counted)
+        for estimate in estimates
+    ]
+
+
+def _tested(estimates: Sequence[Estimate], rules: _Rules, limit: float) -> list[Verdict]:
+    """The verdicts on estimates, in their order, by one test over all of them."""
+    if not estimates:
+        return []
+    effects, errors, freedoms = (
+        np.array([getattr(estimate, key) for estimate in estimates]) for key in ("effect", "error", "freedom")
+    )
+    rate = 1 - rules.confidence
+    test = _step_down(effects, errors, freedoms, limit, rate, rules.looks)
+    adjusted = errors * critical(freedoms, rules.looks.nominal(test.level))
+    alone = errors * critical(freedoms, rate)
+    p = two_sided(effects / errors, freedoms)
+    runs = np.array([estimate.on + estimate.off for estimate in estimates])
+    design_runs = runs + np.array([estimate.others for estimate in estimates])
+    # The levels at which the step-down test begins.
+    levels = rate / len(estimates), rate * WEIGHT / (len(estimates) - 1 + WEIGHT)
+    powers = power_to_differ(limit / errors, freedoms, rules.looks.nominal(levels[0]))
+    differing = power_to_differ(limit / errors, freedoms, levels[0]) < rules.power
+    missing = _missing_runs(limit / errors, freedoms, design_runs, rules.power, levels, differing)
+    verdicts = []
+    for at, estimate in enumerate(estimates):
+        says = rules.outcome(bool(test.differs[at]), bool(test.equivalent[at]), estimate.effect)
+        bounds = (estimate.effect + side * half[at] for half in (adjusted, alone) for side in (-1, 1))
+        low, high, low_alone, high_alone = (as_reported(float(bound), rules.relative) for bound in bounds)
+        verdicts.append(
+            Verdict(
+                trick=estimate.name,
+                measure=rules.measure,
+                comparison=rules.comparison,
                 says=says,
-                effect=shown(each.effect, relative),
+                effect=as_reported(estimate.effect, rules.relative),
                 low=low,
                 high=high,
                 low_alone=low_alone,
                 high_alone=high_alone,
                 p=float(p[at]),
-                p_adjusted=float(tested.adjusted[at]),
-                n=int(shown_by[at]),
+                p_adjusted=float(test.adjusted[at]),
+                n=int(runs[at]),
                 power=float(powers[at]),
                 more=int(missing[at]) if says == UNDECIDED else None,
                 more_for=("difference" if differing[at] else "equivalence") if says == UNDECIDED else None,
-                margin=margin,
+                margin=rules.margin,
             )
-    return [
-        verdicts[id(each)]
-        if isinstance(each, Estimate)
-        else _exact(each, measure, relative, maximize, margin, comparison)
-        if counted and isinstance(each, Constant)
-        else _unknown(each, measure, comparison, margin)
-        for each in estimates
-    ]
+        )
+    return verdicts
 
 
-def _test(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate: float, looks: Looks) -> Tested:
+def _step_down(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate: float, looks: Looks) -> _StepDown:
     """The step-down test, hypothesis after hypothesis, the one that is refuted at the smallest error rate first."""
     from scipy import special
 
@@ -146,35 +178,20 @@ def _test(effects: Floats, errors: Floats, freedoms: Floats, limit: float, rate:
             levels[at] = rate / total
         needed[kind, at] = least
         opened[kind, at] = False
-    return Tested(needed[0] <= rate, needed[1] <= rate, np.minimum(1.0, needed[0]), levels)
+    return _StepDown(needed[0] <= rate, needed[1] <= rate, np.minimum(1.0, needed[0]), levels)
 
 
-def _says(differs: bool, equivalent: bool, better: bool) -> Says:
-    if equivalent:
-        return "equivalent"
-    if differs:
-        return "helps" if better else "hurts"
-    return "undecided"
-
-
-def _unknown(each: Unknown, measure: str, comparison: str, margin: float) -> Verdict:
-    return _untested(each.name, measure, comparison, "undecided", None, 0, margin, each.why)
-
-
-def _exact(each: Constant, measure: str, relative: bool, maximize: bool, margin: float, comparison: str) -> Verdict:
-    """The verdict on what is no estimate: no chance had a part in it."""
-    small = abs(each.effect) < margin_on_scale(margin, relative)
-    says = _says(True, small, (each.effect > 0) == maximize)
-    return _untested(each.name, measure, comparison, says, shown(each.effect, relative), each.on + each.off, margin, "")
-
-
-def _untested(
-    trick: str, measure: str, comparison: str, says: Says, effect: float | None, n: int, margin: float, why: str
-) -> Verdict:
+def _untested(estimate: Unknown, rules: _Rules, limit: float, counted: bool) -> Verdict:
+    """The verdict without a test: undecided, but for what is counted, where an effect without any noise is exact."""
+    says: Says = "undecided"
+    effect, n, why = None, 0, estimate.why
+    if counted and isinstance(estimate, Constant):
+        says = rules.outcome(True, abs(estimate.effect) < limit, estimate.effect)
+        effect, n, why = as_reported(estimate.effect, rules.relative), estimate.on + estimate.off, ""
     return Verdict(
-        trick=trick,
-        measure=measure,
-        comparison=comparison,
+        trick=estimate.name,
+        measure=rules.measure,
+        comparison=rules.comparison,
         says=says,
         effect=effect,
         low=None,
@@ -187,12 +204,12 @@ def _untested(
         power=None,
         more=None,
         more_for=None,
-        margin=margin,
+        margin=rules.margin,
         why=why,
     )
 
 
-def _missing(
+def _missing_runs(
     strength: Floats,
     freedoms: Floats,
     runs: NDArray[Any],

@@ -37,26 +37,26 @@ def main_effects(
     runs, data = _checked(runs, values)
     on = {trick: np.array([trick in run for run in runs], dtype=float) for factor in factors for trick in factor}
     off = {trick: int(len(data) - sum(on[rival].sum() for rival in factor)) for factor in factors for trick in factor}
-    found: dict[str, Estimate | Unknown] = {}
+    effects: dict[str, Estimate | Unknown] = {}
     for trick, column in on.items():
         if not column.any():
-            found[trick] = Unknown(trick, f"no run with {trick} has a result: see why they failed, or run some")
+            effects[trick] = Unknown(trick, f"no run with {trick} has a result: see why they failed, or run some")
         elif not off[trick]:
-            found[trick] = Unknown(
+            effects[trick] = Unknown(
                 trick, f"no run without {trick} and its rivals has a result: run some to compare with"
             )
-    kept = [trick for trick in on if trick not in found]
+    kept = [trick for trick in on if trick not in effects]
     matrix = np.column_stack([on[trick] for trick in kept]) if kept else np.empty((len(data), 0))
     fitted = _fit(kept, matrix, data, off)
     for most in (len(kept), 2):  # all their interactions, or the pairs alone
         extra = _interactions({trick: on[trick] for trick in kept if trick in crossed}, factors, most)
         if extra.shape[1] and len(data) - len(kept) - extra.shape[1] > SPARE:
             richer = _fit(kept, matrix, data, off, extra)
-            if all(isinstance(each, Estimate | Constant) for each in richer.values()):
+            if all(isinstance(effect, Estimate | Constant) for effect in richer.values()):
                 fitted = richer
                 break
-    found |= fitted
-    return [found[trick] for trick in on]
+    effects |= fitted
+    return [effects[trick] for trick in on]
 
 
 def _interactions(on: Mapping[str, Floats], factors: Factors, most: int) -> Floats:
@@ -64,12 +64,12 @@ def _interactions(on: Mapping[str, Floats], factors: Factors, most: int) -> Floa
 
     Centred, so that a trick's own effect stays that at the average of the others.
     """
-    home = {trick: at for at, factor in enumerate(factors) for trick in factor}
+    factor_of = {trick: at for at, factor in enumerate(factors) for trick in factor}
     subsets = [
         subset
         for size in range(2, min(most, len(on)) + 1)
         for subset in combinations(on, size)
-        if len({home[trick] for trick in subset}) == size
+        if len({factor_of[trick] for trick in subset}) == size
     ]
     if not subsets or len(subsets) > MOST_PRODUCTS:
         return np.empty((len(next(iter(on.values()), np.empty(0))), 0))
@@ -97,16 +97,13 @@ def pair_effects(
     columns = on | pairs
     present = [name for name, column in columns.items() if column.any()]
     matrix = np.column_stack([columns[name] for name in present]) if present else np.empty((len(data), 0))
-    found = _fit(present, matrix, data, off | dict.fromkeys(on, 0))
+    effects = _fit(present, matrix, data, off | dict.fromkeys(on, 0))
     return [
-        found[name] if name in found else Unknown(name, f"no run with both {name.replace(' + ', ' and ')} has a result")
+        effects[name]
+        if name in effects
+        else Unknown(name, f"no run with both {name.replace(' + ', ' and ')} has a result")
         for name in pairs
     ]
-
-
-def welch(name: str, on: Sequence[float], off: Sequence[float]) -> Estimate | Unknown:
-    """The mean of one arm's runs minus that of another's: a contrast of two arms."""
-    return contrast(name, [(1.0, on), (-1.0, off)])
 
 
 def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | Unknown:
@@ -115,16 +112,16 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
     `arms` are (weight, values of its runs). The arms with a weight above 0 count as `on`. Raises ValueError where a
     value is not finite.
     """
-    given = [(weight, _finite(values)) for weight, values in arms]
-    for weight, values in given:
+    samples = [(weight, _finite(values)) for weight, values in arms]
+    for weight, values in samples:
         if len(values) < 2:
             arm = f"{'1 run' if len(values) else 'no run'} {'with' if weight > 0 else 'without'} {name}"
             return Unknown(name, f"{arm} has a result, which does not show how much runs differ: run at least 2")
-    shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in given])
-    effect = float(sum(weight * values.mean() for weight, values in given))
-    size = max(abs(values).max() for _, values in given)
+    shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in samples])
+    effect = float(sum(weight * values.mean() for weight, values in samples))
+    size = max(abs(values).max() for _, values in samples)
     error = float(np.sqrt(shares.sum()))
-    on, off = (sum(len(values) for weight, values in given if (weight > 0) == side) for side in (True, False))
+    on, off = (sum(len(values) for weight, values in samples if (weight > 0) == side) for side in (True, False))
     if error <= TINY * size:
         same = abs(effect) <= TINY * size
         why = (
@@ -134,7 +131,7 @@ def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estima
             "compare the difference with; vary the seed"
         )
         return Constant(name, why, 0.0 if same else effect, on, off)
-    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in given]).sum())
+    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in samples]).sum())
     return Estimate(name, effect, error, freedom, on, off)
 
 
@@ -143,12 +140,12 @@ def _fit(
 ) -> dict[str, Estimate | Unknown]:
     """Estimates of the columns `on`, shape (n, names), 1 where a trick or a pair is on.
 
-    `extra`, shape (n, any), are columns of the model of which nothing is told.
+    `extra`, shape (n, any), are columns of the model whose effects are not returned.
     """
-    found: dict[str, Estimate | Unknown] = {}
+    effects: dict[str, Estimate | Unknown] = {}
     n = len(data)
     if not names:
-        return found
+        return effects
     same = n > 0 and np.ptp(data) <= TINY * TINY * abs(data).max()
     unvaried = f"all {n} runs gave the same value: this measure does not vary here"
     model = np.column_stack((np.ones(n), on)) if extra is None else np.column_stack((np.ones(n), on, extra))
@@ -171,24 +168,25 @@ def _fit(
     coefficients = solve @ data
     noise = TINY * np.sqrt(squares.sum(axis=1)) * np.std(data)
     for at, name in enumerate(names, 1):
-        aliases = [names[other - 1] for other in _tied(null, at) if 0 < other <= len(names)]
-        if aliases or _tied(null, at):
-            why = f"{name} cannot be told from {_list(aliases) or 'all runs'}: these were never varied apart; run more"
-            found[name] = Unknown(name, f"{why} runs, where they are")
+        count = int(on[:, at - 1].sum())
+        tied = _tied(null, at)
+        if tied:
+            aliases = _list([names[other - 1] for other in tied if 0 < other <= len(names)]) or "all runs"
+            why = f"{name} cannot be told from {aliases}: these never varied independently; run more runs where they do"
+            effects[name] = Unknown(name, why)
         elif same:
-            found[name] = Constant(name, unvaried, 0.0, int(on[:, at - 1].sum()), off[name])
+            effects[name] = Constant(name, unvaried, 0.0, count, off[name])
         elif (squares[at, alone] > TINY * squares[at].max()).any():
-            why = f"the effect of {name} hangs on a single run, which does not show how much runs differ: run more"
-            found[name] = Unknown(name, why)
+            why = f"the effect of {name} rests on a single run, which does not show how much runs differ: run more"
+            effects[name] = Unknown(name, why)
         elif np.sqrt(variances[at]) <= noise[at]:
             why = f"no noise is left around the effect of {name}, so none can be compared with it: vary the seed"
-            found[name] = Constant(name, why, float(coefficients[at]), int(on[:, at - 1].sum()), off[name])
+            effects[name] = Constant(name, why, float(coefficients[at]), count, off[name])
         else:
-            count = int(on[:, at - 1].sum())
             error, freedom = float(np.sqrt(variances[at])), float(freedoms[at])
             others = n - count - off[name]
-            found[name] = Estimate(name, float(coefficients[at]), error, freedom, count, off[name], others)
-    return found
+            effects[name] = Estimate(name, float(coefficients[at]), error, freedom, count, off[name], others)
+    return effects
 
 
 def _tied(null: Floats, at: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a study has found out, apart from its records: verdicts, the front with its doubt, the minimal recipe."""
+"""What a study has found out, apart from its records: verdicts, the front's members, the minimal recipe."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Shift:
 
 @dataclass(frozen=True)
 class Findings:
-    """Everything, from the records of a study."""
+    """Everything that the records of a study show."""
 
     design: str = ""  # of the screen
     verdicts: tuple[Verdict, ...] = ()
@@ -82,5 +82,5 @@ class Findings:
     minimal: Minimal | None = None
     shifts: tuple[Shift, ...] = ()
     confounders: tuple[str, ...] = ()  # sentences
-    notes: tuple[str, ...] = ()  # what could not be said, why, and what to change: sentences
+    notes: tuple[str, ...] = ()  # what could not be decided, why, and what to change: sentences
     simulated: bool = False  # no trial of it was real

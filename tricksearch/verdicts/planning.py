@@ -21,7 +21,7 @@ def planned_power(n: int, sd: float, effect: float, tricks: int, confidence: flo
     >>> round(planned_power(56, sd=0.235, effect=0.2, tricks=10), 2)
     0.59
     """
-    _sensible(sd, effect, tricks, confidence)
+    _check_plan(sd, effect, tricks, confidence)
     return _power(effect / (2 * sd / sqrt(n)), n - tricks - 1, tricks, confidence)
 
 
@@ -31,7 +31,7 @@ def least_power(design: Design, sd: float, effect: float, confidence: float = 0.
     Raises ValueError where a number makes no sense.
     """
     tricks = [trick for factor in design.factors for trick in factor]
-    _sensible(sd, effect, len(tricks), confidence)
+    _check_plan(sd, effect, len(tricks), confidence)
     runs = [run for number in range(len(design.sizes)) for run in design.block(number, 0)]
     model = np.array([[1.0] + [trick in run for trick in tricks] for run in runs])
     if len(runs) < len(tricks) + 2:
@@ -42,8 +42,8 @@ def least_power(design: Design, sd: float, effect: float, confidence: float = 0.
 
 def runs_needed(sd: float, effect: float, tricks: int, confidence: float = 0.95, power: float = 0.8) -> int:
     """The fewest runs of an orthogonal two-level design that show an effect with this power: see planned_power."""
-    _sensible(sd, effect, tricks, confidence)
-    between("power", power)
+    _check_plan(sd, effect, tricks, confidence)
+    check_probability("power", power)
     return _fewest(lambda n: planned_power(n, sd, effect, tricks, confidence), tricks + 2, power)
 
 
@@ -52,17 +52,17 @@ def one_at_a_time(sd: float, effect: float, tricks: int, confidence: float = 0.9
 
     All tricks + 1 arms have the same number of runs, and share one variance; the level is that of planned_power.
     """
-    _sensible(sd, effect, tricks, confidence)
-    between("power", power)
+    _check_plan(sd, effect, tricks, confidence)
+    check_probability("power", power)
 
-    def reached(each: int) -> float:
-        return _power(effect / (sd * sqrt(2 / each)), (tricks + 1) * (each - 1), tricks, confidence)
+    def reached(arm: int) -> float:
+        return _power(effect / (sd * sqrt(2 / arm)), (tricks + 1) * (arm - 1), tricks, confidence)
 
     return (tricks + 1) * _fewest(reached, 2, power)
 
 
-def between(name: str, value: float) -> None:
-    """Raise ValueError where a probability is none, or certain."""
+def check_probability(name: str, value: float) -> None:
+    """Raise ValueError unless a probability lies between 0 and 1, both excluded."""
     if not 0 < value < 1:
         raise ValueError(f"the {name} must be between 0 and 1, got {value}")
 
@@ -84,9 +84,9 @@ def _fewest(reached: Callable[[int], float], least: int, power: float) -> int:
     return high
 
 
-def _sensible(sd: float, effect: float, tricks: int, confidence: float) -> None:
+def _check_plan(sd: float, effect: float, tricks: int, confidence: float) -> None:
     if not sd > 0 or not effect > 0 or tricks < 1:
         raise ValueError(
             f"a plan needs noise and effect above 0 and a trick, got sd {sd}, effect {effect}, {tricks} tricks"
         )
-    between("confidence", confidence)
+    check_probability("confidence", confidence)

@@ -18,12 +18,12 @@ def on_scale(values: Sequence[float], relative: bool) -> list[float]:
     return [log(value) for value in values]
 
 
-def shown(effect: float, relative: bool) -> float:
+def as_reported(effect: float, relative: bool) -> float:
     """An effect as it is reported: points for percentages, percent of the value for every other measure.
 
     Infinite where a bound of a very poor estimate is beyond all floating-point numbers.
 
-    >>> round(shown(log(1.05), relative=True), 6)
+    >>> round(as_reported(log(1.05), relative=True), 6)
     5.0
     """
     if not relative:

@@ -1,4 +1,4 @@
-"""Group-sequential looks: results may be looked at early, and the error rate stays what it was said to be.
+"""Group-sequential looks: results may be looked at early, and the error rate is still the one that was stated.
 
 At each look a test may spend a part of its level, little at first (O'Brien & Fleming's shape): Lan & DeMets 1983,
 "Discrete sequential boundaries for clinical trials". A look's p-value is turned into the *level at which it would just
@@ -10,7 +10,6 @@ group sequential trials using graphical approaches").
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +28,7 @@ FARTHEST = 40.0  # standard errors; no boundary lies beyond
 class Looks:
     """The looks at one test, up to and including this one, by the share of all information that each had.
 
-    The share of the planned runs does for the information. The last of all planned looks has 1; later looks need not
+    The share of the planned runs stands for the information. The last of all planned looks has 1; later looks need not
     be known, and may change with the plan, but not with the results (Lan & DeMets 1983).
     Raises ValueError unless the shares rise, from above 0 to at most 1.
     """
@@ -58,15 +57,6 @@ class Looks:
         return np.exp(np.interp(logs, _table(self.fractions), np.log(LEVELS)))
 
 
-def boundaries(level: float, fractions: Sequence[float]) -> list[float]:
-    """The two-sided nominal p-value of each look for a test of this level, after Lan & DeMets and O'Brien & Fleming.
-
-    >>> [f"{p:.4f}" for p in boundaries(0.05, (0.5, 1.0))]
-    ['0.0031', '0.0490']
-    """
-    return [float(row[0]) for row in _boundaries(np.array([level]), tuple(fractions))]
-
-
 def _spent(levels: Floats, fraction: float) -> Floats:
     """What has been spent of each two-sided level; each side spends half of it."""
     from scipy import special
@@ -77,16 +67,20 @@ def _spent(levels: Floats, fraction: float) -> Floats:
 @functools.cache
 def _table(fractions: tuple[float, ...]) -> Floats:
     """The logarithm of the last look's nominal p-value for each of LEVELS, rising."""
-    logs = np.log(np.maximum(_boundaries(LEVELS, fractions)[-1], np.finfo(float).tiny))
+    logs = np.log(np.maximum(boundaries(LEVELS, fractions)[-1], np.finfo(float).tiny))
     # Where all is too small for a floating-point number, np.interp still needs an order.
     return np.maximum.accumulate(logs + 1e-12 * np.arange(len(logs)))
 
 
-def _boundaries(levels: Floats, fractions: tuple[float, ...]) -> list[Floats]:
-    """For each look the nominal p-values of all levels, by Armitage, McPherson & Rowe's (1969) recursive integration.
+def boundaries(levels: Floats, fractions: tuple[float, ...]) -> list[Floats]:
+    """The two-sided nominal p-values of tests of all `levels`, an array for each look.
 
-    Between looks the score process moves like a Brownian motion, whose time is the information. Its density over the
-    paths that were not stopped is kept on Gauss-Legendre nodes between the boundaries, one row for each level.
+    After Lan & DeMets and O'Brien & Fleming, by Armitage, McPherson & Rowe's (1969) recursive integration. Between
+    looks the score process moves like a Brownian motion, whose time is the information. Its density over the paths
+    that were not stopped is kept on Gauss-Legendre nodes between the boundaries, one row for each level.
+
+    >>> [f"{p[0]:.4f}" for p in boundaries(np.array([0.05]), (0.5, 1.0))]
+    ['0.0031', '0.0490']
     """
     from scipy import special
 

@@ -30,7 +30,7 @@ def power_to_differ(strength: Any, freedoms: Any, level: Any) -> Floats:
     """The chance that a two-sided t test of this level shows an effect of so many standard errors, on its own side."""
     from scipy import special
 
-    # It is no number where the effect is so many errors large that nothing could hide it.
+    # It is NaN where the effect is so many standard errors large that no test could miss it.
     missed = np.asarray(special.nctdtr(freedoms, strength, critical(freedoms, level)), dtype=np.float64)
     return np.asarray(1 - np.nan_to_num(missed, nan=0.0))
 
@@ -42,7 +42,9 @@ def power_to_match(strength: Any, freedoms: Any, level: Any) -> Floats:
     """
     from scipy import special
 
-    strength, freedoms, level = (np.asarray(each, dtype=np.float64)[..., None] for each in (strength, freedoms, level))
+    strength, freedoms, level = (
+        np.asarray(number, dtype=np.float64)[..., None] for number in (strength, freedoms, level)
+    )
     shares = (np.arange(QUANTILES) + 0.5) / QUANTILES
     errors = np.sqrt(special.gammaincinv(freedoms / 2, shares) * 2 / freedoms)
     room = strength - critical(freedoms, 2 * np.minimum(level, 0.5)) * errors

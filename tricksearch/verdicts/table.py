@@ -16,11 +16,13 @@ COLUMNS = (
 
 def every_verdict(findings: Findings) -> list[Verdict]:
     """The verdicts with those of the minimal recipe and of the short budget, each once, by comparison and trick."""
-    own = [*findings.verdicts, *(findings.minimal.verdicts if findings.minimal else ())]
-    own += [shift.short for shift in findings.shifts]
-    comparisons = list(dict.fromkeys([*COMPARISONS, *(each.comparison for each in own)]))
+    verdicts = [*findings.verdicts, *(findings.minimal.verdicts if findings.minimal else ())]
+    verdicts += [shift.short for shift in findings.shifts]
+    comparisons = list(dict.fromkeys([*COMPARISONS, *(verdict.comparison for verdict in verdicts)]))
     tricks = list(
-        dict.fromkeys(each.trick for comparison in comparisons for each in own if each.comparison == comparison)
+        dict.fromkeys(
+            verdict.trick for comparison in comparisons for verdict in verdicts if verdict.comparison == comparison
+        )
     )
     steps = {trick: at for at, trick in enumerate(findings.order)}
 
@@ -28,7 +30,7 @@ def every_verdict(findings: Findings) -> list[Verdict]:
         step = steps.get(verdict.trick) if verdict.comparison == "ladder" else None
         return comparisons.index(verdict.comparison), tricks.index(verdict.trick) if step is None else step
 
-    return sorted(dict.fromkeys(own), key=place)
+    return sorted(dict.fromkeys(verdicts), key=place)
 
 
 def rows(findings: Findings) -> list[dict[str, Any]]:
@@ -39,25 +41,25 @@ def rows(findings: Findings) -> list[dict[str, Any]]:
     """
     return [
         {
-            "comparison": each.comparison,
-            "trick": each.trick,
-            "measure": each.measure,
-            "verdict": each.says,
-            "effect": each.effect,
-            "low": each.low,
-            "high": each.high,
-            "unit": unit(each.measure),
-            "n": each.n,
-            "margin": each.margin,
-            "low_alone": each.low_alone,
-            "high_alone": each.high_alone,
-            "p": each.p,
-            "p_adjusted": each.p_adjusted,
-            "power": each.power,
-            "more": each.more,
-            "more_for": each.more_for,
+            "comparison": verdict.comparison,
+            "trick": verdict.trick,
+            "measure": verdict.measure,
+            "verdict": verdict.says,
+            "effect": verdict.effect,
+            "low": verdict.low,
+            "high": verdict.high,
+            "unit": unit(verdict.measure),
+            "n": verdict.n,
+            "margin": verdict.margin,
+            "low_alone": verdict.low_alone,
+            "high_alone": verdict.high_alone,
+            "p": verdict.p,
+            "p_adjusted": verdict.p_adjusted,
+            "power": verdict.power,
+            "more": verdict.more,
+            "more_for": verdict.more_for,
             "simulated": findings.simulated,
-            "why": each.why,
+            "why": verdict.why,
         }
-        for each in every_verdict(findings)
+        for verdict in every_verdict(findings)
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-MOST = 10_000_000  # runs; who needs more will not run them
+MOST = 10_000_000  # runs; more are not feasible
 HELPS, HURTS, EQUIVALENT, UNDECIDED = "helps", "hurts", "equivalent", "undecided"
 Says = Literal["helps", "hurts", "equivalent", "undecided"]
 
@@ -36,7 +36,7 @@ class Unknown:
 
 @dataclass(frozen=True)
 class Constant(Unknown):
-    """An effect around which there is no noise at all. Of what is counted, and not measured, it is the truth."""
+    """An effect without any noise: exact for what is counted, suspect for what is measured."""
 
     effect: float  # as that of an Estimate
     on: int
@@ -45,7 +45,7 @@ class Constant(Unknown):
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is said of one trick, on one measure, in one comparison.
+    """The verdict on one trick, on one measure, in one comparison.
 
     Effect and bounds are points for percentages, and percent of the value for every other measure; their sign is
     that of the measure's change, not of its merit. Bounds are None where there is no interval to give: where nothing

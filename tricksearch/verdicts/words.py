@@ -1,11 +1,11 @@
-"""The words, units and digits of verdicts, for whoever shows them."""
+"""The words, units and digits of verdicts, for the page, the terminal and the tables."""
 
 from __future__ import annotations
 
 from tricksearch.records.measures import MEASURES
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
 
-# What the effects of a comparison compare, in the order in which they are told.
+# The title of each comparison, and what its effects compare; in the order in which they are reported.
 COMPARISONS = {
     "screen": ("Screen", "with the trick against without it, over all settings of the other tricks"),
     "leave_one_out": ("Leave-one-out", "the whole recipe against the recipe without the trick"),
@@ -25,14 +25,14 @@ def unit(measure: str) -> str:
 
 
 def noun(measure: str) -> str:
-    """How a measure is called in a sentence."""
+    """The name of a measure in a sentence."""
     return MEASURES[measure].noun
 
 
-def plain(value: float, measure: str) -> str:
+def number(value: float, measure: str) -> str:
     """A bound or a margin without its unit, with the digits of its measure.
 
-    >>> plain(-0.004, "accuracy"), plain(4.96, "latency_ms")
+    >>> number(-0.004, "accuracy"), number(4.96, "latency_ms")
     ('0.00', '5.0')
     """
     return f"{value:z.{2 if MEASURES[measure].percent else 1}f}"
@@ -55,22 +55,22 @@ def interval(low: float | None, high: float | None, measure: str) -> str:
     """
     if low is None or high is None:
         return ""
-    return f"[{plain(low, measure)}, {plain(high, measure)}]"
+    return f"[{number(low, measure)}, {number(high, measure)}]"
 
 
-def source(around: str) -> str:
-    """What was ablated: a record, by its id, or a recipe's file."""
+def ablated_name(around: str) -> str:
+    """The name of what was ablated: a record, by its id, or a recipe's file."""
     return f"record {around}" if around.replace(".", "", 1).isdigit() else around
 
 
-def bounds(verdict: Verdict, none: str = "none") -> str:
-    """The adjusted interval; what is decided without one is exact."""
+def interval_of(verdict: Verdict, none: str = "none") -> str:
+    """The adjusted interval; "exact" where the effect was decided without one, `none` where it is undecided."""
     if verdict.low is None or verdict.high is None:
         return none if verdict.says == UNDECIDED else "exact"
     return interval(verdict.low, verdict.high, verdict.measure)
 
 
-def word(verdict: Verdict) -> str:
+def verdict_word(verdict: Verdict) -> str:
     """The verdict in a word; a pair does not help or hurt, it is more or less than its sum."""
     if verdict.comparison not in PAIRED:
         return verdict.says

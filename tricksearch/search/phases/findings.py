@@ -14,7 +14,7 @@ from tricksearch.search.space.space import Space
 from tricksearch.store.changed_code import code_changes, notes_of
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
-from tricksearch.verdicts.confounders import confounders, typical
+from tricksearch.verdicts.confounders import confounders, effective_of_arm
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.verdict import MOST, UNDECIDED, Verdict
 
@@ -165,7 +165,7 @@ def _confounders(ablation: Ablation, records: Sequence[Record], registry: Regist
         ):
             arms = [ablation.runs(tricks, records) for tricks in (with_it, without)]
             if all(arms):
-                on, off = (typical([run.effective for run in arm]) for arm in arms)
+                on, off = (effective_of_arm([run.effective for run in arm]) for arm in arms)
                 sentences |= dict.fromkeys(confounders(on, off, hooks(registry[name]), name))
                 break  # one of the two says it
     return list(sentences)
