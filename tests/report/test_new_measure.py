@@ -1,25 +1,18 @@
-"""Adding a measure touches one place: with an entry in MEASURES alone, everything that shows measures shows it."""
+"""With an entry in MEASURES alone, the page, the sentences of verdicts and the model card show a measure."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from tests.report.conftest import make_records, make_study
 from tests.report.test_page import _column, _open, _text
 from tricksearch.contract import Deployable, Runtime
-from tricksearch.records.averages import mean_of
 from tricksearch.records.measures import MEASURES, Measure
-from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.report.page import write_report
-from tricksearch.search.phases.measures import value_of
 from tricksearch.ship.model_card import Subject, model_card
-from tricksearch.trial.job import Job
-from tricksearch.trial.simulated import simulate
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.text import sections
@@ -40,24 +33,6 @@ def records() -> list[Record]:
         replace(record, measures={**record.measures, NAME: 3.0 + 0.25 * record.trial}) if record.finished else record
         for record in make_records(12)
     ]
-
-
-def test_a_record_keeps_and_averages_it(records: list[Record]) -> None:
-    assert records[2].value(NAME) == 3.5
-    row = json.loads(json.dumps(records[2].to_json()))
-    assert row[NAME] == 3.5
-    assert Record.from_json(row) == records[2]
-    assert mean_of([records[2], replace(records[4], recipe=records[2].recipe, seed=1)]).value(NAME) == 3.75
-
-
-def test_a_simulated_trial_has_it() -> None:
-    settings = {"measures": {NAME: {"base": 8.0, "effects": {"halved": -50}}}}
-    for settings_of_it, value in ((settings, 4.0), ({}, 5.0)):
-        job = Job.of(
-            Recipe(tricks={"halved": {}}), cache=Path("none"), simulation={"settings": settings_of_it, "epochs": 12}
-        )
-        (record,) = simulate(job)
-        assert record.value(NAME) == value
 
 
 def test_the_page_lists_draws_and_names_it(browser, tmp_path, records: list[Record]) -> None:
@@ -91,10 +66,6 @@ def test_a_verdict_on_it_has_words_and_unit() -> None:
     )
     ((_, (sentence,)),) = sections(Findings(verdicts=tuple(verdicts)))
     assert sentence.startswith("halved helps on energy: -39.3 % [-41.7, -36.8], x 0.61, n = 48")
-
-
-def test_a_phase_reads_it(records: list[Record]) -> None:
-    assert value_of(records[2], NAME) == 3.5
 
 
 def test_the_model_card_shows_it(tmp_path, records: list[Record]) -> None:

@@ -5,20 +5,20 @@ from pathlib import Path
 import pytest
 
 from tricksearch.contract import InputError
-from tricksearch.ship.pick import picked
+from tricksearch.ship.pick import picked_record
 
 
 @pytest.fixture
 def records(make_study, make_record):
     """A baseline, three on the front, one that breaks the constraint, one that failed."""
     study = make_study(constraints=["file_bytes <= 1000"])
-    recipe = study.base_recipe()
     rows = [(90.0, 2.0, 500), (92.0, 1.5, 500), (95.0, 2.5, 500), (95.5, 9.0, 500), (99.0, 0.5, 2000)]
-    found = [
-        make_record(trial, recipe, accuracy, latency, phase="search" if trial else "baseline", file_bytes=size)
+    recipes = [study.recipe({"left": {"factor": 1 + trial / 10}} if trial else {}) for trial in range(6)]
+    finished = [
+        make_record(trial, recipes[trial], accuracy, latency, phase="search" if trial else "baseline", file_bytes=size)
         for trial, (accuracy, latency, size) in enumerate(rows)
     ]
-    return study, [*found, make_record(5, recipe, status="diverged", reason="the loss is NaN", variant=2)]
+    return study, [*finished, make_record(5, recipes[5], status="diverged", reason="the loss is NaN", variant=2)]
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def records(make_study, make_record):
 )  # fmt: skip
 def test_a_pick(records, pick, trial):
     study, rows = records
-    assert picked(rows, study, pick, Path("run")).trial == trial
+    assert picked_record(rows, study, pick, Path("run")).trial == trial
 
 
 @pytest.mark.parametrize(
@@ -50,7 +50,7 @@ def test_a_pick(records, pick, trial):
 def test_a_pick_that_cannot_be_made(records, pick, words):
     study, rows = records
     with pytest.raises(InputError) as error:
-        picked(rows, study, pick, Path("run"))
+        picked_record(rows, study, pick, Path("run"))
     for each in words:
         assert each in str(error.value)
 
@@ -59,6 +59,6 @@ def test_a_run_without_a_finished_record_or_baseline(records):
     study, rows = records
     for pick in ("knee", "best"):
         with pytest.raises(InputError, match=f"no '{pick}': none of 1 records has finished and keeps file"):
-            picked(rows[5:], study, pick, Path("run"))
+            picked_record(rows[5:], study, pick, Path("run"))
     with pytest.raises(InputError, match="relative to the baseline, which did not finish"):
-        picked(rows[1:], study, "latency_ms <= 0.5 * baseline", Path("run"))
+        picked_record(rows[1:], study, "latency_ms <= 0.5 * baseline", Path("run"))

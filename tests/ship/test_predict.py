@@ -104,7 +104,7 @@ def test_predict_reads_an_image_as_the_data_set_would(exported, tmp_path, monkey
         Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(tmp_path / "images" / kind / "one.png")
     wanted = read(DataSettings(name="image_folder", root=str(tmp_path / "images"), size=8), print).train.pixels
     about = {"input": {"channels": 3, "height": 8, "width": 8}, "image_modes": ["RGB"], "classes": ["a", "b"]}
-    monkeypatch.setattr(predict, "about", lambda: about)
+    monkeypatch.setattr(predict, "preprocessing", lambda: about)
     found = predict.read_images([tmp_path / "images" / kind / "one.png" for kind in "ab"])
     np.testing.assert_array_equal(found, wanted)
     np.testing.assert_array_equal(predict.as_input(found), wanted.astype(np.float32) / np.float32(255))

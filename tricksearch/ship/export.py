@@ -26,7 +26,7 @@ from tricksearch.ship.folder import (
     write_folder,
 )
 from tricksearch.ship.model_card import Subject, model_card
-from tricksearch.ship.pick import picked
+from tricksearch.ship.pick import picked_record
 from tricksearch.store.changed_code import CodeChange, code_changes, has_measured_code, tricks_of
 from tricksearch.store.run import StoredRun, cache_folder
 from tricksearch.study.study import Study
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from tricksearch.trial.stages import Deployed, Stages
 
 Note = Callable[[str], None]
-MADE = ("train", "compress", "deploy")  # the stages that lead to the file
+MODEL_STAGES = ("train", "compress", "deploy")  # those that make the file
 TEMPLATE = Path(__file__).with_name("predict_template.py")  # of a folder's predict.py
 
 
@@ -59,13 +59,15 @@ class _Run:
 
 
 def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: Note = lambda text: None) -> Shipped:
-    """Ship the record of a run that `pick` names, by default into `folder`/export/<id>; `note` hears of each stage.
+    """Ship the record of a run that `pick` names, by default into `folder`/export/<id>.
+
+    `note` is called with the name of each stage that runs.
 
     Raises InputError for what cannot be used, TrialError where a model that had to be made again is not the one
     that was measured, and whatever a stage raises.
     """
     run = _read(folder)
-    record = picked(run.records, run.study, pick, folder)
+    record = picked_record(run.records, run.study, pick, folder)
     target = (to if to is not None else folder / "export" / record.id).resolve()
     refuse_target(target)
     recipe = Recipe.model_validate(record.recipe)
@@ -98,8 +100,8 @@ def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: N
             if context.cache.get("deploy", stages.keys.deploy) is None:
                 context.cache.check()
             deployed = stages.deployed()
-            made_again = tuple(stage for stage in MADE if stage not in stages.log.reused)
-            _prove(stages, deployed, data, record, context)
+            made_again = tuple(stage for stage in MODEL_STAGES if stage not in stages.log.reused)
+            _check_accuracy(stages, deployed, data, record, context)
             contents = _contents(run, record, pick, deployed, data)
             write_folder(target, contents)
     finally:
@@ -123,7 +125,7 @@ def _refuse_changed(record: Record, registry: Registry, run: _Run) -> None:
             )
 
 
-def _prove(stages: Stages, deployed: Deployed, data: DataSet, record: Record, context: JobContext) -> None:
+def _check_accuracy(stages: Stages, deployed: Deployed, data: DataSet, record: Record, context: JobContext) -> None:
     """Raise TrialError unless this file is known to have the record's accuracy, or is measured to have it."""
     from tricksearch.trial.measuring.scores import score
 
@@ -132,11 +134,11 @@ def _prove(stages: Stages, deployed: Deployed, data: DataSet, record: Record, co
         return
     context.note("measure")
     context.runner.load(deployed.runtime, deployed.deployable, stages.recipe.train.threads)
-    found = score(context.runner.logits, data.validation, step_aside=context.machine.step_aside)
-    if found.accuracy != record.accuracy:
+    scores = score(context.runner.logits, data.validation, step_aside=context.machine.step_aside)
+    if scores.accuracy != record.accuracy:
         raise TrialError(
             f"record {record.id} has an accuracy of {record.accuracy:.4f} %, and its model, made again, has "
-            f"{found.accuracy:.4f} % on the same {found.n} validation images: it is not the one that was measured, "
+            f"{scores.accuracy:.4f} % on the same {scores.n} validation images: it is not the one that was measured, "
             "and nothing was exported. Another processor or other versions can do that; run the study again here"
         )
 
@@ -201,12 +203,12 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
     """The text of a folder's predict.py: this package's own, with the runtime's `load` and the measured settings."""
     from tricksearch.trial.measuring.runtimes import source_of
 
-    head, _, rest = TEMPLATE.read_text(encoding="utf-8").partition("# -- from here: ")
-    said, _, rest = rest.partition("\n")
-    tail = rest.partition("# -- to here --\n")[2]
+    head, start, rest = TEMPLATE.read_text(encoding="utf-8").partition("# -- the model and how it was measured")
+    end = "# -- end of what is filled in --\n"
+    tail = rest.partition(end)[2]
     # Named again at once: what the file defines further down may have the same name as the runtime's function.
     filled = (
-        f"# -- from here: {said}\n\n\n"
+        f"{start} --\n\n\n"
         f"{source_of(runtime)}\n\n"
         f"LOAD = {runtime.load.__name__}\n"
         f"MODEL = {model!r}\n"
@@ -214,7 +216,7 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
         f"OPTIONS: dict[str, Any] = {dict(runtime.options)!r}\n"
         f"THREADS = {runtime.threads or recipe.latency.threads}\n"
         f"BATCH = {recipe.latency.batch}\n"
-        "# -- to here --\n"
+        f"{end}"
     )
     return head + filled + tail
 
@@ -222,7 +224,7 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
 def _preprocessing(name: str, channels: int, height: int, width: int, classes: tuple[str, ...]) -> str:
     from tricksearch.trial.data.folder import COLOUR, GREY
 
-    said = {
+    content = {
         "input": {
             "name": name,
             "dtype": "float32",
@@ -243,16 +245,16 @@ def _preprocessing(name: str, channels: int, height: int, width: int, classes: t
         ],
         "classes": list(classes),
     }
-    return json.dumps(said, indent=2, ensure_ascii=False) + "\n"
+    return json.dumps(content, indent=2, ensure_ascii=False) + "\n"
 
 
 def _packages(runtime: Runtime, record: Record) -> dict[str, str]:
     """What predict.py needs, with the version that was measured: the record's, or for an extra that of today."""
-    found = {}
+    versions = {}
     for name in ("numpy", *runtime.packages):
         measured = record.versions.get(name, "absent")
         try:
-            found[name] = measured if measured != "absent" else importlib.metadata.version(name)
+            versions[name] = measured if measured != "absent" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             raise TrialError(f"the package '{name}', which {runtime.name} needs, is not installed here") from None
-    return found
+    return versions

@@ -44,7 +44,7 @@ def is_export(folder: Path) -> bool:
     """Whether all that is in a folder was written by an export, changed since or not."""
     try:
         listed = json.loads((folder / MANIFEST).read_bytes())["files"]
-        return {each.name for each in folder.iterdir()} <= {MANIFEST, "__pycache__", *listed}
+        return {file.name for file in folder.iterdir()} <= {MANIFEST, "__pycache__", *listed}
     except (OSError, ValueError, KeyError, TypeError):
         return False
 
@@ -62,19 +62,19 @@ def read_exported(folder: Path) -> Exported:
         ) from None
     try:
         body = json.loads(content)
-        check, found = body.pop("check"), body["format"]
+        check, version = body.pop("check"), body["format"]
         if check != _digest(_canonical(body)):
             raise InputError("the file was changed or is damaged", place=str(path), remedy=AGAIN)
-        if found != FORMAT:
-            raise InputError(f"the folder has format {found}, this version reads {FORMAT}", place=str(path))
-        _prove(folder, body["files"])
+        if version != FORMAT:
+            raise InputError(f"the folder has format {version}, this version reads {FORMAT}", place=str(path))
+        _check_files(folder, body["files"])
         return _read(folder, body)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InputError(f"the file holds no record of an export ({what})", place=str(path), remedy=AGAIN) from None
 
 
-def _prove(folder: Path, files: Mapping[str, str]) -> None:
+def _check_files(folder: Path, files: Mapping[str, str]) -> None:
     for name, check in files.items():
         file = folder / name
         if Path(name).name != name:
@@ -122,21 +122,21 @@ def shipped_load(path: Path) -> Callable[..., Predictor]:
 def refuse_target(target: Path) -> None:
     """Raise InputError where something else than an earlier export is in the way, or nothing can be written."""
     try:
-        above = next((each for each in target.parents if each.exists()), target)
+        above = next((parent for parent in target.parents if parent.exists()), target)
         if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
             raise NotADirectoryError(0, f"'{above}' is no folder that may be written")
         if not target.exists():
             return
         if not target.is_dir():
             raise InputError("a file is in the way", place=str(target), remedy="name another folder with --to")
-        there = sorted(each.name for each in target.iterdir())
+        names = sorted(file.name for file in target.iterdir())
     except OSError as error:
         raise _unusable(target, error) from error
-    if there and not is_export(target):
+    if names and not is_export(target):
         raise InputError(
-            f"the folder holds what no export wrote ('{there[0]}' and the like)"
-            if len(there) > 1
-            else f"the folder holds '{there[0]}', which no export wrote",
+            f"the folder holds what no export wrote ('{names[0]}' and the like)"
+            if len(names) > 1
+            else f"the folder holds '{names[0]}', which no export wrote",
             place=str(target),
             remedy="name another folder with --to, or empty this one",
         )

@@ -16,7 +16,7 @@ from tricksearch.study.study import Study
 FORMS = "write 'knee', 'best', a limit such as 'latency_ms <= 2' or 'latency_ms <= 0.9 * baseline', or a record's id"
 
 
-def picked(records: Sequence[Record], study: Study, pick: str, folder: Path) -> Record:
+def picked_record(records: Sequence[Record], study: Study, pick: str, folder: Path) -> Record:
     """The record of a run, in `folder`, that `pick` names.
 
     "knee" is the knee of the front; "best" has the best first objective of the records that keep the study's
@@ -27,14 +27,14 @@ def picked(records: Sequence[Record], study: Study, pick: str, folder: Path) -> 
     if re.fullmatch(r"\d+(\.\d+)?", pick):
         return _by_id(records, pick, folder)
     chosen = _among(averaged(records), study, pick, folder)
-    return _by_id(records, chosen.id, folder)  # of its runs the first, whose files are there
+    return _by_id(records, chosen.id, folder)  # of several runs the first: `averaged` keeps its id
 
 
 def _among(records: Sequence[Record], study: Study, pick: str, folder: Path) -> Record:
     candidates = feasible(records, study.constraints)
     if pick not in ("knee", "best"):
         bound = _bound(pick, records, folder)
-        within = [each for each in candidates if _holds(bound, each)]
+        within = [record for record in candidates if _holds(bound, record)]
         if not within:
             raise _none_within(bound, candidates, folder)
         return _best(within, study)
@@ -50,20 +50,20 @@ def _among(records: Sequence[Record], study: Study, pick: str, folder: Path) -> 
 
 
 def _by_id(records: Sequence[Record], pick: str, folder: Path) -> Record:
-    found = next((each for each in records if each.id == pick), None)
-    if found is None:
+    record = next((record for record in records if record.id == pick), None)
+    if record is None:
         raise InputError(
             f"there is no record '{pick}'",
             place=str(folder),
-            remedy=nearest(pick, [each.id for each in records if each.finished]),
+            remedy=nearest(pick, [other.id for other in records if other.finished]),
         )
-    if not found.finished:
+    if not record.finished:
         raise InputError(
-            f"record '{pick}' has nothing to ship, it is {found.status}: {found.reason}",
+            f"record '{pick}' has nothing to ship, it is {record.status}: {record.reason}",
             place=str(folder),
             remedy="pick one that finished",
         )
-    return found
+    return record
 
 
 def _bound(pick: str, records: Sequence[Record], folder: Path) -> Bound:
@@ -84,8 +84,8 @@ def _bound(pick: str, records: Sequence[Record], folder: Path) -> Bound:
 
 
 def _holds(bound: Bound, record: Record) -> bool:
-    found = record.value(bound.measure)
-    return found is not None and bound.holds(found)
+    value = record.value(bound.measure)
+    return value is not None and bound.holds(value)
 
 
 def _none_within(bound: Bound, candidates: Sequence[Record], folder: Path) -> InputError:
@@ -109,6 +109,6 @@ def _best(records: Sequence[Record], study: Study) -> Record:
     measured = [(point, record) for point, record in points if point is not None]
     if not measured:
         return records[0]
-    signs = [1 if up else -1 for up in goals.maximize]
+    signs = [1 if maximize else -1 for maximize in goals.maximize]
     gains = [[sign * value for sign, value in zip(signs, point, strict=True)] for point, _ in measured]
     return measured[max(range(len(measured)), key=gains.__getitem__)][1]

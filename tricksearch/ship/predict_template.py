@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-# -- from here: how the model was measured --
+# -- the model and how it was measured; `tricksearch export` fills this in --
 from tricksearch.trial.measuring.runtimes import load_onnx_runtime
 
 LOAD = load_onnx_runtime
@@ -25,24 +25,24 @@ PRECISION = "fp32"
 OPTIONS: dict[str, Any] = {}
 THREADS = 1
 BATCH = 1
-# -- to here --
+# -- end of what is filled in --
 
 Array = np.ndarray[Any, Any]
-AT_ONCE = 64  # images that are handed to the model together
-HERE = Path(__file__).resolve().parent
+BATCH_TO_PREDICT = 64  # images in one call of the model
+FOLDER = Path(__file__).resolve().parent
 
 
 @functools.lru_cache(maxsize=1)
-def about() -> dict[str, Any]:
-    """What the model takes and tells apart: preprocessing.json."""
-    found: dict[str, Any] = json.loads((HERE / "preprocessing.json").read_text(encoding="utf-8"))
-    return found
+def preprocessing() -> dict[str, Any]:
+    """The model's input and its classes: preprocessing.json."""
+    content: dict[str, Any] = json.loads((FOLDER / "preprocessing.json").read_text(encoding="utf-8"))
+    return content
 
 
 @functools.lru_cache(maxsize=1)
 def predictor(threads: int = THREADS) -> Any:
     """The loaded model: images float32 (N, C, H, W) in [0, 1] -> logits (N, K)."""
-    return LOAD(str(HERE / MODEL), threads, PRECISION, **OPTIONS)
+    return LOAD(str(FOLDER / MODEL), threads, PRECISION, **OPTIONS)
 
 
 def predict(images: Array) -> Array:
@@ -51,16 +51,16 @@ def predict(images: Array) -> Array:
     Raises ValueError for anything else.
     """
     ready = as_input(images)
-    parts = [predictor()(ready[start : start + AT_ONCE]) for start in range(0, len(ready), AT_ONCE)]
+    parts = [predictor()(ready[start : start + BATCH_TO_PREDICT]) for start in range(0, len(ready), BATCH_TO_PREDICT)]
     logits = np.concatenate(parts).astype(np.float64)
     powers = np.exp(logits - logits.max(axis=1, keepdims=True))
-    found: Array = powers / powers.sum(axis=1, keepdims=True)
-    return found
+    probabilities: Array = powers / powers.sum(axis=1, keepdims=True)
+    return probabilities
 
 
 def as_input(images: Array) -> Array:
     """Images as the model takes them: float32 in [0, 1]. Raises ValueError for another shape or range."""
-    shape = tuple(about()["input"][side] for side in ("channels", "height", "width"))
+    shape = tuple(preprocessing()["input"][side] for side in ("channels", "height", "width"))
     if images.ndim != 4 or images.shape[1:] != shape or not len(images):
         raise ValueError(f"images of the shape (N, {', '.join(map(str, shape))}) are needed, got {images.shape}")
     if images.dtype == np.uint8:
@@ -75,8 +75,8 @@ def as_input(images: Array) -> Array:
 def read_images(paths: list[Path]) -> Array:
     """One .npy file, or image files. Raises OSError or ValueError for what cannot be read."""
     if len(paths) == 1 and paths[0].suffix == ".npy":
-        found: Array = np.load(paths[0], allow_pickle=False)
-        return found
+        images: Array = np.load(paths[0], allow_pickle=False)
+        return images
     return np.stack([read_image(path) for path in paths])
 
 
@@ -86,13 +86,13 @@ def read_image(path: Path) -> Array:
         from PIL import Image
     except ImportError:
         raise ValueError(f"{path}: image files need Pillow; without it, give one .npy file") from None
-    wanted = about()["input"]
+    expected = preprocessing()["input"]
     with Image.open(path) as image:
-        if image.mode not in about()["image_modes"]:
+        if image.mode not in preprocessing()["image_modes"]:
             raise ValueError(f"{path}: pixels of mode '{image.mode}' are not 8 bits of grey or of colour")
-        pixels = np.asarray(image.convert("L" if wanted["channels"] == 1 else "RGB"))
+        pixels = np.asarray(image.convert("L" if expected["channels"] == 1 else "RGB"))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
-    return resized(pixels, wanted["height"], wanted["width"])
+    return resized(pixels, expected["height"], expected["width"])
 
 
 def resized(pixels: Array, height: int, width: int) -> Array:
@@ -100,8 +100,8 @@ def resized(pixels: Array, height: int, width: int) -> Array:
     if pixels.shape[1:] == (height, width):
         return pixels
     rows, columns = (_weights(*sides) for sides in zip(pixels.shape[1:], (height, width), strict=True))
-    found: Array = np.clip(np.rint(rows @ pixels.astype(np.float64) @ columns.T), 0, 255).astype(np.uint8)
-    return found
+    levels: Array = np.clip(np.rint(rows @ pixels.astype(np.float64) @ columns.T), 0, 255).astype(np.uint8)
+    return levels
 
 
 def _weights(before: int, after: int) -> Array:
@@ -133,20 +133,20 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("images", nargs="*", type=Path, help="one .npy file, or image files")
     parser.add_argument("--time", action="store_true", help="print the median latency, of random images without any")
-    given = parser.parse_args(arguments)
-    if not given.images and not given.time:
+    options = parser.parse_args(arguments)
+    if not options.images and not options.time:
         parser.error("name an .npy file or image files, or ask for --time")
-    shape = [about()["input"][side] for side in ("channels", "height", "width")]
+    shape = [preprocessing()["input"][side] for side in ("channels", "height", "width")]
     ready: Array = np.random.default_rng(0).random((BATCH, *shape), np.float32)
-    if given.images:
+    if options.images:
         try:
-            ready = as_input(read_images(given.images))
+            ready = as_input(read_images(options.images))
         except Exception as error:  # Pillow raises a dozen kinds for a damaged file
             parser.error(str(error))
         for index, row in enumerate(predict(ready)):
-            label = f"{given.images[0]}[{index}]" if given.images[0].suffix == ".npy" else given.images[index]
-            print(f"{label}\t{about()['classes'][int(row.argmax())]}\t{row.max():.4f}")
-    if given.time:
+            label = f"{options.images[0]}[{index}]" if options.images[0].suffix == ".npy" else options.images[index]
+            print(f"{label}\t{preprocessing()['classes'][int(row.argmax())]}\t{row.max():.4f}")
+    if options.time:
         milliseconds, calls = median_ms(ready)
         print(f"median {milliseconds:.3f} ms for a batch of {BATCH}, {THREADS} thread(s), n = {calls} calls")
 

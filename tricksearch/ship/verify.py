@@ -83,12 +83,12 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
     finally:
         runner.close()
         machine.close()
-    here, there = hardware(), exported.record.hardware
+    machine_here, measured_on = hardware(), exported.record.hardware
     return Verified(
         exported,
         scores,
         timing,
-        all(here.get(key) == there.get(key) for key in SAME),
+        all(machine_here.get(key) == measured_on.get(key) for key in SAME),
         _other_versions(exported),
     )
 
@@ -96,12 +96,12 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
 def _other_versions(exported: Exported) -> dict[str, tuple[str, str]]:
     from importlib.metadata import PackageNotFoundError, version
 
-    found = {}
+    others = {}
     for name, measured in exported.packages.items():
         try:
-            here = version(name)
+            installed = version(name)
         except PackageNotFoundError:
-            here = "absent"
-        if here != measured:
-            found[name] = (measured, here)
-    return found
+            installed = "absent"
+        if installed != measured:
+            others[name] = (measured, installed)
+    return others
