@@ -34,6 +34,7 @@ from tricksearch.trial.measuring.stopwatch import ATTEMPTS, Timing, added_memory
 
 PATIENCE = 900.0  # seconds for one answer: a runtime that compiles may take minutes, one that hangs takes for ever
 GLANCE = 1.0  # seconds between two looks whether the process is still there
+ENDING = 60.0  # seconds that a process may take to end once its side is closed, on a machine that is busy
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reads it when it is imported, and sends reports without it
 Array = np.ndarray[Any, Any]
@@ -111,11 +112,11 @@ class Runner:
         try:
             patience = PATIENCE + work
             line = _exchange(self._process, self._wire, json.dumps({"command": command, **keys}), patience)
-            fate = "" if line else _fate(self._process, patience)
+            fate = "" if line else _fate(self._process, patience, late=line is None)
         except BaseException:  # an interrupt: what is asked next must not read this answer
             self.close()
             raise
-        if fate:
+        if not line:
             self.close()
             raise TrialError(f"the runtime {fate}")
         answer: dict[str, Any] = json.loads(line)
@@ -142,8 +143,8 @@ class Runner:
         self._wire = ours
 
 
-def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str, patience: float) -> str:
-    """Send a line and return the answer, or nothing where the process has ended or did not answer in time."""
+def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str, patience: float) -> str | None:
+    """Send a line and return the answer: "" where the process has ended or is ending, None where it took too long."""
     poll = select.poll()
     poll.register(wire, select.POLLIN)
     end = time.monotonic() + patience
@@ -151,8 +152,10 @@ def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str, 
         wire.sendall(f"{line}\n".encode())
         # A process that the runtime has forked may hold the wire open when the runner itself is dead.
         while not poll.poll(1e3 * min(GLANCE, patience)):
-            if process.poll() is not None or time.monotonic() > end:
+            if process.poll() is not None:
                 return ""
+            if time.monotonic() > end:
+                return None
         with wire.makefile(encoding="utf-8", newline="\n") as answers:
             answer = answers.readline()
     except ConnectionError:
@@ -160,12 +163,12 @@ def _exchange(process: subprocess.Popen[bytes], wire: socket.socket, line: str, 
     return answer if answer.endswith("\n") else ""
 
 
-def _fate(process: subprocess.Popen[bytes], patience: float) -> str:
-    """What became of a process that gave no answer."""
+def _fate(process: subprocess.Popen[bytes], patience: float, late: bool) -> str:
+    """What became of a process that gave no answer: in time, where `late`, or at all, since it closed its side."""
     try:
-        code = process.wait(GLANCE)
+        code = process.wait(GLANCE if late else ENDING)
     except subprocess.TimeoutExpired:
-        return f"gave no answer in {patience:.0f} s"
+        return f"gave no answer in {patience:.0f} s" if late else "closed its connection without an answer"
     if code >= 0:
         return f"ended its process with exit code {code}"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
