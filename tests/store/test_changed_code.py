@@ -89,7 +89,7 @@ def test_a_line_of_code_is_refused_and_nothing_is_changed(folder, ran, edit):
     edit("solo", "1.0 *", "2.0 *")
     with pytest.raises(InputError, match="the code of 'solo' has changed since 2 of the 6 records") as refused:
         opened(folder, ran)
-    for words in ("Give --out another folder", "--changed-tricks set-aside", "--changed-tricks keep"):
+    for words in ("give --out another folder", "--changed-tricks", "'set-aside' leaves", "'keep' counts"):
         assert words in str(refused.value)
     edit("solo", "2.0 *", "1.0 *")
     store, told = opened(folder, ran)

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from tricksearch.contract import Registry, has_source, inner_tricks
 from tricksearch.records.record import Record
-from tricksearch.store.facts import ABLATION, CODE_CHANGES, CONFIRMATION, SCREENS, Fact
+from tricksearch.store.facts import ABLATION, CODE_CHANGES, CONFIRMATION, SCREENS
 from tricksearch.store.store import Store
 
 ChangedTricks = Literal["keep", "set-aside"]
-# What each does to the records that have such a trick; completes "they".
-EFFECTS: Mapping[str, str] = {
-    "set-aside": "stay in the store and count no more: not on the front, in no verdict, and the sampler forgets them; "
-    "what the study wants of them runs again",
-    "keep": "count as records of the code as it is now, which the report and the verdicts say: for a change that "
-    "cannot alter a result. They cannot be exported",
-}
+# Completes "set the file back, or", for whoever is asked to choose.
+CHOICE = (
+    "go on here with --changed-tricks: 'set-aside' leaves these records in the store, where they no longer count (not "
+    "on the front, in no verdict, not told to the sampler), and runs again what the study wants of them; 'keep' counts "
+    "them as records of the code as it is now, which the report and the verdicts then say, for a change that cannot "
+    "alter a result; they cannot be exported"
+)
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,11 @@ def go_on(store: Store, changed: Mapping[str, str], how: ChangedTricks) -> list[
         told.append(f"the code of {name} changed, and {_count(len(ids))} with it {_were(len(ids))} {did}")
     store.put_fact(CODE_CHANGES, notes)
     if how == "set-aside":
-        chosen_before: tuple[Fact[Any], ...] = (ABLATION, CONFIRMATION)
-        for fact in chosen_before:  # what was chosen by records that count no more is chosen anew
-            chosen = store.fact(fact)
-            if chosen:
-                store.put_fact(fact, chosen | {"searched": -1})
+        # What was chosen by records that no longer count is chosen anew.
+        if target := store.fact(ABLATION):
+            store.put_fact(ABLATION, target | {"searched": -1})
+        if confirmed := store.fact(CONFIRMATION):
+            store.put_fact(CONFIRMATION, confirmed | {"searched": -1})
         store.put_fact(SCREENS, {})  # and blocks are laid out anew
         store.set_aside([record for record in records if record.trial in trials or record in own])
     return told

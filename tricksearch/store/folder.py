@@ -15,7 +15,7 @@ from pathlib import Path
 from tricksearch.contract import InputError, Registry, has_source, inner_tricks, source_hash
 from tricksearch.contract.code import CODE
 from tricksearch.records.record import Record
-from tricksearch.store.changed_code import EFFECTS, ChangedTricks, go_on, having
+from tricksearch.store.changed_code import CHOICE, ChangedTricks, go_on, having
 from tricksearch.store.facts import HISTORY, SOURCES, STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.changes import changes
@@ -178,7 +178,9 @@ def adopt(
     if stored is not None:
         difference = study.difference(stored)
         if difference:
-            raise _refusal(store, study, folder, f"this {_place(study)} holds another study: {difference}")
+            raise _refusal(
+                store, study, folder, f"this {'store' if study.store else 'folder'} holds another study: {difference}"
+            )
         # What was run once stays a part of the study.
         before = written_out(stored)
         plain["phases"] = [phase for phase in PHASES if phase in {*before.get("phases", ()), *study.phases}]
@@ -231,20 +233,12 @@ def _with_changed_code(
             f"the file of '{name}'{others} has changed since {count} of the {len(records)} records here were measured, "
             "by a version of tricksearch that did not note whether it is code or words that change"
         )
-    raise _refusal(
-        store,
-        study,
-        folder,
-        rule,
-        "; ".join(f"or give --changed-tricks {each}: they {EFFECTS[each]}" for each in EFFECTS),
-    )
-
-
-def _place(study: Study) -> str:
-    return "store" if study.store else "folder"
+    raise _refusal(store, study, folder, rule, CHOICE)
 
 
 def _refusal(store: Store, study: Study, folder: Path, rule: str, otherwise: str = "") -> InputError:
     other = "give the study another name" if study.store else "give --out another folder"
-    more = f"; {otherwise}" if otherwise else f"; nothing in the {_place(study)} was changed"
-    return InputError(rule, place=store.place if study.store else str(folder), remedy=f"{other}, or set it back{more}")
+    remedy = (
+        f"set the file back, {other}, or {otherwise}" if otherwise else f"{other}, or set it back; nothing was changed"
+    )
+    return InputError(rule, place=store.place if study.store else str(folder), remedy=remedy)
