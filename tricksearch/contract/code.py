@@ -90,11 +90,11 @@ def _error_of(node: ast.AST) -> ast.Call | None:
 
 
 def _without_text(call: ast.Call) -> ast.Call:
-    arguments: list[ast.expr] = [ast.Constant(None) if _is_text(each) else each for each in call.args]
+    arguments: list[ast.expr] = [ast.Constant(None) if _is_text(argument) else argument for argument in call.args]
     keywords = [
-        ast.keyword(each.arg, ast.Constant(None) if _is_text(each.value) else each.value)
-        for each in call.keywords
-        if each.arg not in _SAID
+        ast.keyword(argument.arg, ast.Constant(None) if _is_text(argument.value) else argument.value)
+        for argument in call.keywords
+        if argument.arg not in _SAID
     ]
     return ast.Call(call.func, arguments, keywords)
 

@@ -37,15 +37,15 @@ Registry = Mapping[str, type[Trick]]
 
 def discover(folders: Iterable[str | Path] = ()) -> Registry:
     """Every trick by name, sorted. Raises InputError for a file that breaks the contract or a name that is taken."""
-    found: dict[str, type[Trick]] = {}
+    tricks: dict[str, type[Trick]] = {}
     for load in (*_built_in(), *_from_folders(folders), *_from_entry_points()):
         trick = load()
         name = trick_name(trick)
-        if name in found and found[name] is not trick:
-            files = " and ".join(str(source_file(each)) for each in (found[name], trick))
+        if name in tricks and tricks[name] is not trick:
+            files = " and ".join(str(source_file(holder)) for holder in (tricks[name], trick))
             raise InputError(f"two tricks are named '{name}': {files}", remedy="rename one of the files")
-        found[name] = trick
-    return dict(sorted(found.items()))
+        tricks[name] = trick
+    return dict(sorted(tricks.items()))
 
 
 def source_file(trick: type[Trick]) -> Path:
@@ -169,7 +169,7 @@ def _trick_of(loaded: object, place: str = "") -> type[Trick]:
             if isinstance(value, type) and issubclass(value, Trick) and value.__module__ == loaded.__name__
         ]
         if len(own) != 1:
-            names = ", ".join(each.__name__ for each in own) or "none"
+            names = ", ".join(candidate.__name__ for candidate in own) or "none"
             raise InputError(
                 f"a plugin file defines exactly one Trick, this one defines {len(own)} ({names})",
                 place=str(loaded.__file__),
@@ -247,6 +247,6 @@ def _wrong_call(trick: type[Trick], hook: str) -> str | None:
     try:
         takes.bind(*needs)  # as the engine calls it: by position
     except TypeError:
-        bare = [each.replace(annotation=each.empty) for each in takes.parameters.values()]
+        bare = [parameter.replace(annotation=parameter.empty) for parameter in takes.parameters.values()]
         return f"{rule}, it takes {inspect.Signature(bare)}"
     return None

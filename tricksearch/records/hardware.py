@@ -17,29 +17,29 @@ from typing import Any
 @functools.cache
 def versions() -> dict[str, str]:
     """The installed version of each package that tricksearch is built on; 'absent' where there is none."""
-    found = {"python": platform.python_version(), "tricksearch": version("tricksearch")}
+    installed = {"python": platform.python_version(), "tricksearch": version("tricksearch")}
     for requirement in requires("tricksearch") or ():
         name, _, marker = requirement.partition(";")
         if "extra" not in marker:
             package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
             try:
-                found[package] = version(package)
+                installed[package] = version(package)
             except PackageNotFoundError:
-                found[package] = "absent"
-    return found
+                installed[package] = "absent"
+    return installed
 
 
 @functools.cache
 def extra_versions() -> dict[str, str]:
     """The installed version of each package that a trick may bring: runtimes and the like, but for development's."""
-    found = {}
+    installed = {}
     for requirement in requires("tricksearch") or ():
         name, _, marker = requirement.partition(";")
         if "extra" in marker and not re.search(r"""extra\s*==\s*["']dev["']""", marker):
             package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
             with contextlib.suppress(PackageNotFoundError):
-                found[package] = version(package)
-    return found
+                installed[package] = version(package)
+    return installed
 
 
 def versions_of(packages: Iterable[str]) -> dict[str, str]:
@@ -64,9 +64,9 @@ def _distributions() -> Mapping[str, list[str]]:
 def cpu_features() -> str:
     """A hash of the processor's instruction sets, which a virtual machine's name of it may hide."""
     with contextlib.suppress(OSError):
-        found = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
-        if found:  # x86 and ARM
-            return hashlib.sha256(" ".join(sorted(found[1].split())).encode()).hexdigest()[:16]
+        match = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if match:  # x86 and ARM
+            return hashlib.sha256(" ".join(sorted(match[1].split())).encode()).hexdigest()[:16]
     return platform.machine()
 
 

@@ -25,8 +25,8 @@ def figure(records: Sequence[Record], goals: Goals) -> Any:
     baseline = [record for record in means if record.phase == "baseline"]
     chart = go.Figure()
     for name, group, marker in (
-        ("breaks a constraint", [each for each in means if each.id not in rivals], {"symbol": "circle-open"}),
-        ("recipes", [each for each in means if each.id in rivals], {"opacity": 0.6}),
+        ("breaks a constraint", [mean for mean in means if mean.id not in rivals], {"symbol": "circle-open"}),
+        ("recipes", [mean for mean in means if mean.id in rivals], {"opacity": 0.6}),
         ("baseline", baseline, {"symbol": "diamond", "size": 12}),
     ):
         if group:

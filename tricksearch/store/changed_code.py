@@ -52,13 +52,13 @@ def go_on(store: Store, changed: Mapping[str, str], how: ChangedTricks) -> list[
     records = store.records()
     own = having(records, changed)
     trials = {record.trial for record in own if record.variant == 0}
-    notes, told = store.fact(CODE_CHANGES) or [], []
+    notes, sentences = store.fact(CODE_CHANGES) or [], []
     for name, earlier in changed.items():
         ids = [record.id for record in having(records, [name])]
         note = asdict(CodeChange(name, earlier, how, ids))
         notes += [] if note in notes else [note]  # it is, where an earlier call was broken off
         did = "kept, as if they were of the code as it is now" if how == "keep" else "set aside"
-        told.append(f"the code of {name} changed, and {_count(len(ids))} with it {_were(len(ids))} {did}")
+        sentences.append(f"the code of {name} changed, and {_count(len(ids))} with it {_were(len(ids))} {did}")
     store.put_fact(CODE_CHANGES, notes)
     if how == "set-aside":
         # What was chosen by records that no longer count is chosen anew.
@@ -68,7 +68,7 @@ def go_on(store: Store, changed: Mapping[str, str], how: ChangedTricks) -> list[
             store.put_fact(CONFIRMATION, confirmed | {"searched": -1})
         store.put_fact(SCREENS, {})  # and blocks are laid out anew
         store.set_aside([record for record in records if record.trial in trials or record in own])
-    return told
+    return sentences
 
 
 def code_changes(store: Store) -> list[CodeChange]:

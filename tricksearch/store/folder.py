@@ -151,8 +151,8 @@ def _in_database(folder: Path, url: str, name: str) -> Store:
 def _pointer(folder: Path) -> tuple[str, str]:
     """The URL without its password, and the schema, of the store that a folder points to."""
     try:
-        found = json.loads((folder / POINTER).read_text(encoding="utf-8"))
-        return str(found["url"]), str(found["schema"])
+        pointer = json.loads((folder / POINTER).read_text(encoding="utf-8"))
+        return str(pointer["url"]), str(pointer["schema"])
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise InputError(
             f"it should tell where the store is, and cannot be read: {error!r}",
@@ -174,7 +174,7 @@ def adopt(
     sources = {name: source_hash(registry[name]) for name in _taking_part(study) if name in registry}
     known = store.fact(SOURCES) or {}
     plain = json.loads(study.model_dump_json())
-    told: list[str] = []
+    sentences: list[str] = []
     if stored is not None:
         difference = study.difference(stored)
         if difference:
@@ -184,15 +184,15 @@ def adopt(
         # What was run once stays a part of the study.
         before = written_out(stored)
         plain["phases"] = [phase for phase in PHASES if phase in {*before.get("phases", ()), *study.phases}]
-        told = list(changes(before, plain))
-        told += _with_changed_code(store, study, registry, folder, changed_tricks)
+        sentences = list(changes(before, plain))
+        sentences += _with_changed_code(store, study, registry, folder, changed_tricks)
     # What was taken out stays known: it may come back, and then it has to be the same.
     store.put_fact(SOURCES, known | sources)
-    if stored is None or told:
-        entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "difference": told}
+    if stored is None or sentences:
+        entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "difference": sentences}
         store.put_fact(HISTORY, [*(store.fact(HISTORY) or []), entry])
     store.put_fact(STUDY, plain)
-    return told
+    return sentences
 
 
 def _taking_part(study: Study) -> set[str]:

@@ -97,7 +97,7 @@ def _closure(starts: tuple[str, ...], root: Path) -> Code:
         modules.add(name)
         own, others = _split(imports(_tree(name, root)), name, root)
         packages |= others
-        waiting += [each for each in own if not _stands_by(each)]
+        waiting += [module_name for module_name in own if not _stands_by(module_name)]
     return Code(tuple(sorted(modules)), tuple(sorted(packages)))
 
 
@@ -105,13 +105,13 @@ def _split(given: Iterable[Import], module: str, root: Path) -> tuple[set[str], 
     """The modules of this package, and the top-level names of others, that these imports of a module name."""
     own: set[str] = set()
     others: set[str] = set()
-    for each in given:
-        top, _, rest = each.module.partition(".")
-        if each.level:
+    for item in given:
+        top, _, rest = item.module.partition(".")
+        if item.level:
             if module:  # a trick's own package is no part of this one
-                own |= _defining(_absolute(each, module, root), each.name, root)
+                own |= _defining(_absolute(item, module, root), item.name, root)
         elif top == PACKAGE:
-            own |= _defining(rest, each.name, root)
+            own |= _defining(rest, item.name, root)
         elif top not in sys.stdlib_module_names | _ONLY_LOOK:
             others.add(top)
     return own, others
@@ -125,16 +125,16 @@ def _defining(module: str, name: str | None, root: Path) -> set[str]:
     if _file(inside, root) is not None:
         return {inside}
     if _is_package(module, root):
-        for each in imports(_tree(module, root)):
-            if each.name == name and each.module.partition(".")[0] == PACKAGE:
-                return _defining(each.module.partition(".")[2], name, root)
+        for imported in imports(_tree(module, root)):
+            if imported.name == name and imported.module.partition(".")[0] == PACKAGE:
+                return _defining(imported.module.partition(".")[2], name, root)
     return {module}
 
 
-def _absolute(each: Import, module: str, root: Path) -> str:
+def _absolute(imported: Import, module: str, root: Path) -> str:
     parts = module.split(".")
-    up = each.level - 1 if _is_package(module, root) else each.level
-    return ".".join([*parts[: len(parts) - up], *filter(None, [each.module])])
+    up = imported.level - 1 if _is_package(module, root) else imported.level
+    return ".".join([*parts[: len(parts) - up], *filter(None, [imported.module])])
 
 
 @functools.cache

@@ -52,7 +52,7 @@ def next_replicate(study: Study, groups: Runs, running: Mapping[str, set[int]]) 
 def _again(study: Study, key: str, groups: Runs, running: Mapping[str, set[int]]) -> Replicate:
     """The training of this recipe with the first seed that it has not had."""
     lead, had = groups[key][0], _seeds(key, groups, running)
-    seed = next(each for each in range(study.search.seed, study.search.seed + len(had) + 1) if each not in had)
+    seed = next(at for at in range(study.search.seed, study.search.seed + len(had) + 1) if at not in had)
     family = [runs[0] for runs in groups.values() if runs[0].trial == lead.trial and runs[0].variant > 0]
     return Replicate(lead, tuple(record.tricks for record in family if record.finished), seed)
 
