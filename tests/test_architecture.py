@@ -13,12 +13,12 @@ import tricksearch
 
 ENGINE = Path(tricksearch.__file__).parent
 PLUGINS = sorted(Path(tricksearch_plugins.__file__).parent.glob("[!_]*.py"))
-SOURCES = sorted(file for ending in ("py", "html", "js", "css") for file in ENGINE.rglob(f"*.{ending}"))
+SOURCES = sorted(file for ending in ("py", "html", "js", "css", "md") for file in ENGINE.rglob(f"*.{ending}"))
 
 
 def test_the_engine_names_no_trick():
     assert len(PLUGINS) >= 10
-    assert {file.suffix for file in SOURCES} == {".py", ".html", ".js", ".css"}
+    assert {file.suffix for file in SOURCES} == {".py", ".html", ".js", ".css", ".md"}
     stems = "|".join(file.stem for file in PLUGINS)
     # A hyphen belongs to the word: torch-pruning is a package, and not a trick.
     word = re.compile(rf"(?<![\w-])({stems})(?![\w-])", re.IGNORECASE)
