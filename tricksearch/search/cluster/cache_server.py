@@ -131,7 +131,7 @@ class CacheServer:
         return not (self._cache.folder / stage / key / RESERVED).is_file()
 
     def _arriving(self, upload: str) -> Path:
-        # The prefix marks what is half written: pruning the cache removes what a dead process left.
+        # The prefix marks what is half written: emptying the cache removes what a dead process left.
         return self._cache.folder / f".new-{upload}"
 
     def _data(self, digest: str) -> Entry:
