@@ -91,7 +91,7 @@ def load_misfit(path, threads, precision, how, when):
         if how == "segfault, with a child that lives on":
             if os.fork() == 0:
                 end = time.monotonic() + 600
-                while os.path.exists(path) and time.monotonic() < end:
+                while not os.path.exists(f"{path}.end") and time.monotonic() < end:
                     time.sleep(0.05)
                 os._exit(0)
             ctypes.string_at(0)
