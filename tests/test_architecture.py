@@ -55,6 +55,10 @@ def test_a_plugin_imports_no_other(file):
         ("tricksearch.records.pareto", {"torch", "timm", "ray", "optuna"}),
         ("tricksearch.contract", {"torch", "timm", "ray", "optuna", "numpy"}),
         ("tricksearch.trial.run", {"ray", "optuna", "timm", "plotly", "pandas"}),
+        ("tricksearch.store.run", {"torch", "timm", "ray", "optuna", "pandas"}),
+        ("tricksearch.ship.export", {"timm", "ray", "optuna", "pandas", "plotly"}),
+        ("tricksearch.ship.verify", {"timm", "ray", "optuna", "pandas", "plotly"}),
+        ("tricksearch.api", {"torch", "timm", "ray", "optuna", "pandas", "plotly"}),
     ],
 )
 def test_a_module_comes_without_heavy_libraries(module, heavy):
