@@ -5,9 +5,9 @@ from tricksearch.records.record import Record
 
 
 def test_a_training_that_fails_ends_the_benchmark(monkeypatch):
-    def failing(recipe, seed, **options):
-        assert options["variants"]
-        return [Record(0, "search", "diverged", "the loss was nan", seed, recipe.model_dump(mode="json"))]
+    def failing(job):
+        assert job.variants
+        return [Record(0, "search", "diverged", "the loss was nan", job.seed, job.recipe)]
 
     monkeypatch.setattr(runtimes, "_missing", lambda base: "")
     monkeypatch.setattr(runtimes, "run_trial", failing)
