@@ -22,7 +22,7 @@ from rich.table import Table
 from tricksearch.records.hardware import hardware, versions
 from tricksearch.records.record import machine_line
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]  # of the repository
 MEMORY_EVERY = 0.5  # seconds between two looks at the memory
 NAMED = ("python", "torch", "onnxruntime", "ray", "optuna")
 
