@@ -17,6 +17,7 @@ from optuna.trial import TrialState
 from tricksearch.contract import InputError, discover
 from tricksearch.search.dashboard import OptunaMirror, serve, write_mirror
 from tricksearch.store.folder import open_store
+from tricksearch.store.run import StoredRun
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ def test_it_follows_the_store_and_begins_anew_with_another_space(run, tmp_path):
     folder, opened = run
     store, record = opened(tricks=["left", "solo"])
     store.add([record(0, {}), record(0, {"left": {"factor": 1.9}}, variant=1)])
-    mirror = OptunaMirror(store, folder, tmp_path / "mirror.db")
+    mirror = OptunaMirror(StoredRun(folder, store), tmp_path / "mirror.db")
     assert mirror.update() == 0
     store.add([record(1, {"solo": {"kind": "a"}})])
     assert mirror.update() == 1
@@ -99,7 +100,7 @@ def test_a_bound_that_waits_for_the_baseline_holds_for_what_came_before_it(run, 
     folder, opened = run
     store, record = opened(constraints=["latency_ms <= 1.1 * baseline"])
     store.add([record(1, {"solo": {"kind": "a"}}, 92.5, 3.0)])  # the baseline's worker was lost: it runs again
-    mirror = OptunaMirror(store, folder, tmp_path / "mirror.db")
+    mirror = OptunaMirror(StoredRun(folder, store), tmp_path / "mirror.db")
 
     def best():
         return {trial.user_attrs["record"] for trial in trials(tmp_path / "mirror.db").best_trials}
@@ -111,6 +112,20 @@ def test_a_bound_that_waits_for_the_baseline_holds_for_what_came_before_it(run, 
     store.add([record(2, {"solo": {"kind": "b"}}, 95.0, 2.1)])
     assert mirror.update() == 1
     assert best() == {"0", "2"}
+    mirror.close()
+    store.close()
+
+
+def test_records_that_are_set_aside_are_not_shown_any_more(run, tmp_path):
+    folder, opened = run
+    store, record = opened()
+    solo = record(1, {"solo": {"kind": "a"}})
+    store.add([record(0, {})])
+    store.add([solo])
+    mirror = OptunaMirror(StoredRun(folder, store), tmp_path / "mirror.db")
+    store.set_aside([solo])
+    mirror.update()
+    assert [trial.user_attrs["record"] for trial in trials(tmp_path / "mirror.db").trials] == ["0"]
     mirror.close()
     store.close()
 
