@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from tricksearch.records.record import Record, columns
 from tricksearch.search.observer import Observer
+from tricksearch.store.changed_code import ChangedTricks
 from tricksearch.store.run import StoredRun
 from tricksearch.study.study import Study, load_study
 
@@ -29,7 +30,10 @@ class Run:
     file; recipes that ran with several seeds stand in `front` and `best` with their mean.
     """
 
-    def __init__(self, folder: Path, study: Study, records: list[Record], findings: Findings) -> None:
+    def __init__(
+        self, folder: Path, study: Study, records: list[Record], findings: Findings, url: str | None = None
+    ) -> None:
+        self._url = url
         self.folder, self.study, self.findings = folder, study, findings
         self._records = records
 
@@ -71,7 +75,7 @@ class Run:
         """
         from tricksearch.ship.export import export_run
 
-        return export_run(self.folder, pick, None if to is None else Path(to)).exported.folder
+        return export_run(self.folder, pick, None if to is None else Path(to), url=self._url).exported.folder
 
     def __repr__(self) -> str:
         finished = sum(record.finished for record in self._records)
@@ -92,24 +96,32 @@ def run(
     workers: int | None = None,
     address: str | None = None,
     local: bool = False,
+    changed_tricks: ChangedTricks | None = None,
 ) -> Run:
     """Run a study, or go on with one that was interrupted; write its tables and its page, and return what came of it.
 
     `study` is a file's path or a loaded study, `out` the run folder, by default runs/<name of the study>. `observer`
     is told how it goes. `workers` is the number of trials at a time, `address` that of a Ray cluster; with `local`
-    the trials run one after another in this process, without Ray. Raises InputError before anything trains for what
-    cannot work. After a KeyboardInterrupt the tables are written, and the same call goes on.
+    the trials run one after another in this process, without Ray. `changed_tricks`, "set-aside" or "keep", says what
+    becomes of records whose trick has another code by now; without it such a run is refused. Raises InputError before
+    anything trains for what cannot work. After a KeyboardInterrupt the tables are written, and the same call goes on.
     """
     from tricksearch.search.driver import run_study
 
     loaded = study if isinstance(study, Study) else load_study(Path(study))
     folder = Path(out) if out is not None else Path("runs") / loaded.name
-    try:
-        run_study(loaded, folder, observer or Observer(), workers=workers, address=address, local=local)
-    except KeyboardInterrupt:
-        _write(folder, loaded.store)
-        raise
-    return _write(folder, loaded.store)
+    written: list[Run] = []
+    run_study(
+        loaded,
+        folder,
+        observer or Observer(),
+        workers=workers,
+        address=address,
+        local=local,
+        changed_tricks=changed_tricks,
+        at_end=lambda: written.append(_write(folder, loaded.store)),
+    )
+    return written[0]
 
 
 def open(folder: str | Path, url: str | None = None) -> Run:  # as in io.open: tricksearch.open
@@ -122,7 +134,7 @@ def open(folder: str | Path, url: str | None = None) -> Run:  # as in io.open: t
 
     with StoredRun.open(Path(folder), url, read_only=True) as stored:
         study = stored.study
-        return Run(Path(folder), study, stored.records(), findings_or_why(study, stored.store))
+        return Run(Path(folder), study, stored.records(), findings_or_why(study, stored.store), url)
 
 
 def _write(folder: Path, url: str | None) -> Run:

@@ -123,7 +123,7 @@ def test_records_that_are_set_aside_are_not_shown_any_more(run, tmp_path):
     store.add([record(0, {})])
     store.add([solo])
     mirror = OptunaMirror(StoredRun(folder, store), tmp_path / "mirror.db")
-    store.set_aside([solo])
+    store.set_aside([solo], {})
     mirror.update()
     assert [trial.user_attrs["record"] for trial in trials(tmp_path / "mirror.db").trials] == ["0"]
     mirror.close()

@@ -1,10 +1,13 @@
 """A run that goes on with a study that changed: who hears of it, and what is kept."""
 
-import pandas as pd
+import pytest
 
-from tricksearch.contract import discover
+import tricksearch
+from tricksearch.contract import InputError, discover
 from tricksearch.search.driver import run_study
-from tricksearch.store.folder import open_store
+from tricksearch.search.observer import Observer
+from tricksearch.store.folder import held_folder, open_store, read_records
+from tricksearch.store.run import StoredRun
 
 
 class Heard:
@@ -48,4 +51,58 @@ def test_a_changed_study_is_said_once_and_keeps_its_records(tmp_path, make_study
     assert first.said == [("begins", 3), ("changed", words, 1)]
     run_study(changed, folder, second, local=True)
     assert second.said == [("begins", 3)]
-    assert len(pd.read_parquet(folder / "records.parquet")) == 3
+    assert len(read_records(folder)) == 3
+
+
+SIMULATED = {"trial": "simulated", "simulation": {"measures": {}}, "tricks": ["left", "solo"]}
+
+
+class Interrupts(Observer):
+    """Interrupts the run when its second trial is stored."""
+
+    def recorded(self, records):
+        if records[0].trial == 1:
+            raise KeyboardInterrupt
+
+
+def test_what_follows_from_the_records_is_written_while_the_folder_is_held(tmp_path, make_study):
+    seen = []
+
+    def at_end():
+        with pytest.raises(InputError, match="another run is using this folder"), held_folder(tmp_path / "run"):
+            pass
+        seen.append(len(read_records(tmp_path / "run")))
+
+    study = make_study(**SIMULATED, search={"trials": 4})
+    with pytest.raises(KeyboardInterrupt):
+        run_study(study, tmp_path / "run", Interrupts(), local=True, at_end=at_end)
+    assert len(seen) == 1, "after an interrupt too"
+    records = run_study(study, tmp_path / "run", Observer(), local=True, at_end=at_end)
+    assert seen[1] == len(records)
+
+
+def test_an_interrupt_is_not_hidden_by_tables_that_cannot_be_written(tmp_path, make_study):
+    def fails():
+        raise OSError("no space")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_study(make_study(**SIMULATED), tmp_path / "run", Interrupts(), local=True, at_end=fails)
+
+
+def test_an_interrupt_before_the_folder_is_held_passes_through(tmp_path, make_study, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tricksearch.search.driver.check_starts", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        tricksearch.run(make_study(**SIMULATED), out=tmp_path / "run", local=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_budget_counts_what_was_set_aside(tmp_path, make_study):
+    study = make_study(**SIMULATED, train={"epochs": 10}, variants="none", search={"trials": 9, "epochs": 30})
+    records = run_study(study, tmp_path / "run", Observer(), local=True)
+    assert sum(record.spent_epochs for record in records) == 30
+    with StoredRun.open(tmp_path / "run") as run:
+        run.store.set_aside(records[1:], {})
+    assert len(run_study(study, tmp_path / "run", Observer(), local=True)) == 1, "the 30 epochs are used up"

@@ -9,12 +9,12 @@ import sys
 import time
 from collections import Counter
 
-import pandas as pd
 import psutil
 from optuna.trial import TrialState
 
 from tests.search.observer import Listener
 from tricksearch.records.recipe import Recipe
+from tricksearch.report.tables import records_table
 from tricksearch.search.driver import run_study
 from tricksearch.search.loop import Loop
 from tricksearch.search.phases.proposer import Proposer
@@ -120,11 +120,11 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
     trained = [entry for entry in Cache(folder / "cache").usage() if entry.stage == "train"]
     assert len(trained) == len(records) - len(stopped(records))
     assert {record.status for record in study.goals.front(records)} == {"finished"}
-    table = pd.read_parquet(folder / "records.parquet")
+    table = records_table(records)
     assert (table["status"] == "stopped").sum() == len(stopped(records))
 
     proposer = Proposer(study, Space.of(study, registry_of(study)), records)
-    told = proposer._sampler.told
+    told = proposer._sampler.outcomes
     assert Counter(each.values is None for each in told) == {
         False: len(records) - len(stopped(records)),
         True: len(stopped(records)),

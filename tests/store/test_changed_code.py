@@ -10,6 +10,7 @@ from tricksearch.search.phases.findings import findings_or_why
 from tricksearch.store.changed_code import code_changes
 from tricksearch.store.facts import ABLATION, CODE_CHANGES, CONFIRMATION, HISTORY, SCREENS, SOURCES
 from tricksearch.store.folder import open_study
+from tricksearch.store.run import StoredRun
 from tricksearch.store.store import Store
 
 
@@ -236,12 +237,16 @@ def test_a_run_with_an_earlier_text_of_a_built_in_trick_goes_on(folder, make_stu
     store.close()
 
 
-def test_a_call_that_was_broken_off_is_noted_once(folder, ran, edit, monkeypatch):
+def test_a_call_that_is_broken_off_changes_nothing(folder, ran, edit, monkeypatch):
+    """Records and notes go in one transaction: `keep` may still be chosen, and no note tells of what did not happen."""
     edit("solo", "1.0 *", "2.0 *")
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "set_aside", lambda store, records: 1 / 0)
+        patch.setattr("tricksearch.store.store._put", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             opened(folder, ran, "set-aside")
+    with StoredRun.open(folder) as run:
+        assert run.store.records_set_aside() == []
+        assert not run.store.fact(CODE_CHANGES)
     store, _ = opened(folder, ran, "set-aside")
     assert len(store.fact(CODE_CHANGES)) == 1
     assert ids(store.records_set_aside()) == ["1.1", "2"]

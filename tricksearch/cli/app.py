@@ -256,7 +256,7 @@ def main(arguments: list[str] | None = None) -> None:
     error_out = os.fdopen(os.dup(2), "w", errors="replace")  # a run redirects descriptor 2 to its log
     code: Any = 0
     try:
-        code = app([error_class for error_class in given if error_class != "--debug"], standalone_mode=False)
+        code = app([argument for argument in given if argument != "--debug"], standalone_mode=False)
         if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
             raise KeyboardInterrupt
     except InputError as error:

@@ -37,13 +37,11 @@ class Progress(Observer):
         self._fresh = 0
         self._phase, self._before, self._total = "", 0, 0
         self.why = ""  # the search ended before its last trial
-        self.owned = False  # the folder is held, and what is in it may be written
 
     def begins(self, study: Study, records: list[Record], workers: str) -> None:
         """Say what starts, and go on from what is stored."""
         self._study, self._records, self._clock = study, list(records), time.monotonic()
         self._means = RecipeMeans(records)
-        self.owned = True
         self._terminal.log_to(self._folder / "run.log")
         _log(f"study {study.name}: {formats.count(self._trials, 'trial')} stored; {workers}")
         if self._quiet:

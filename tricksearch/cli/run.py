@@ -20,6 +20,7 @@ from tricksearch.records.settings import DataSettings
 if TYPE_CHECKING:
     from tricksearch.store.changed_code import ChangedTricks
     from tricksearch.study.study import Study
+    from tricksearch.verdicts.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,7 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
     if study.trial == "train":
         load_shown(study.data, terminal, options.quiet)
     progress = Progress(terminal, folder, options.quiet)
+    written: list[Findings] = []
     try:
         records = run_study(
             study,
@@ -100,17 +102,13 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
             address=options.address,
             local=options.local,
             changed_tricks=options.changed_tricks,
+            at_end=lambda: written.append(write_run(folder, study.store)),
         )
-    except KeyboardInterrupt:
-        if progress.owned:
-            write_run(folder, study.store)
-        raise
     finally:
         progress.close()
-    findings = write_run(folder, study.store)
     if not options.quiet:
         _show(terminal.console, records, study, folder, progress.why)
-        digest(terminal.console, findings, study.objectives, folder)
+        digest(terminal.console, written[0], study.objectives, folder)
         terminal.console.print(f"Report: {folder / REPORT}", soft_wrap=True)
     if not any(record.finished for record in records):
         reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))

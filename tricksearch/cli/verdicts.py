@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.table import Table
@@ -20,9 +19,6 @@ from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import FRONT_HEADING, SIMULATED, recipe_line, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
 from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, interval_of, noun, verdict_word
-
-if TYPE_CHECKING:
-    pass
 
 JUDGING = ("screen", "ablate")  # the phases that verdicts come from
 _STYLES = {"helps": "green", "hurts": "red", "equivalent": "cyan", "undecided": "yellow"}

@@ -232,7 +232,7 @@ def _wrong_condition(domain_of: Mapping[str, Domain]) -> str | None:
         for other, value in domain.when.items():
             decides = seen.get(other)
             if not isinstance(decides, Choice) or decides.when or value not in decides.options:
-                return f"'{name}' hangs on '{other}', which must be an unconditional Choice before it with {value!r}"
+                return f"'{name}' depends on '{other}', which must be an unconditional Choice before it with {value!r}"
         seen[name] = domain
     return None
 

@@ -47,7 +47,7 @@ class Record:
     versions: dict[str, str] = field(default_factory=dict)
     variant: int = 0  # 0 is the recipe that was proposed; the others share its training
     reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
-    effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do; see trial/effective.py
+    effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do: training/watch.py
     spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
     spent_epochs: float = 0.0  # likewise, epochs
     runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored

@@ -10,7 +10,7 @@ from typing import Any
 from tricksearch.contract.errors import InputError
 from tricksearch.records.record import Record, machine_line
 from tricksearch.report.page import write_report
-from tricksearch.report.tables import write_tables
+from tricksearch.report.tables import RECORDS, write_tables
 from tricksearch.study.study import Study
 from tricksearch.verdicts.findings import Findings
 
@@ -18,9 +18,9 @@ REPORT = "report.html"
 
 
 def write_results(folder: Path, study: Study, records: Sequence[Record], findings: Findings) -> None:
-    """Write the tables, where there are records, and the page. Raises InputError where a file cannot be written."""
+    """Write the tables, where there are or were records, and the page. Raises InputError where that cannot be."""
     try:
-        if records:
+        if records or (folder / RECORDS).exists():
             write_tables(folder, study, records, findings)
     except OSError as error:
         raise InputError(

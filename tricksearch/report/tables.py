@@ -41,6 +41,8 @@ def write_tables(folder: Path, study: Study, records: Sequence[Record], findings
     best = study.goals.knee(records)
     if best is not None:
         _write_recipe(folder / BEST, best.recipe, _best_heading(study, best), f"seed: {best.seed}\n")
+    else:
+        (folder / BEST).unlink(missing_ok=True)
     _write_verdicts(folder, study, findings)
 
 
@@ -57,8 +59,8 @@ def _best_heading(study: Study, best: Record) -> str:
 
 def _write_verdicts(folder: Path, study: Study, findings: Findings) -> None:
     """The verdicts and the minimal recipe; what no longer holds is taken away."""
-    if findings.notes and not findings.verdicts and not findings.members:
-        return  # nothing could be said here: what another machine wrote stays
+    if findings.incomplete:
+        return  # what a machine with all tricks wrote stays
     if every_verdict(findings):
         write_csv(findings, folder / VERDICTS)
     else:

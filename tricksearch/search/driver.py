@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from tricksearch.contract import InputError, discover
@@ -20,6 +22,8 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.run import run_job
 from tricksearch.trial.rungs import Progress, Stopped
 
+log = logging.getLogger(__name__)
+
 
 def run_study(
     study: Study,
@@ -30,12 +34,14 @@ def run_study(
     address: str | None = None,
     local: bool = False,
     changed_tricks: ChangedTricks | None = None,
+    at_end: Callable[[], object] = lambda: None,
 ) -> list[Record]:
     """Run a study to its end, or on from where an earlier run of it stopped; returns every record of it.
 
     With `local` the trials run one after another in this process, without Ray. `changed_tricks` says what becomes of
     records whose trick has another code now: "keep" or "set-aside", see `store.changed_code`. Raises InputError
     before anything trains for what cannot work; an interrupt passes through, and what has finished is stored.
+    `at_end` is called while the folder is still held, also after an interrupt: to write what follows from the records.
     """
     if study.trial == "simulated" and address is not None:
         raise InputError("nothing of a simulated study is trained", place="--address", remedy="leave it out")
@@ -55,11 +61,19 @@ def run_study(
             observer.begins(study, records, "this process" if local else address or "this machine")
             if changes:
                 observer.changed(changes, loop.outside(records))
-            with closing_on_sigterm(loop):
-                if loop.left and local:
-                    _run_here(loop)
-                elif loop.left:
-                    _run_on_ray(loop, workers or study.search.workers, address)
+            try:
+                with closing_on_sigterm(loop):
+                    if loop.left and local:
+                        _run_here(loop)
+                    elif loop.left:
+                        _run_on_ray(loop, workers or study.search.workers, address)
+            except KeyboardInterrupt:
+                try:
+                    at_end()
+                except Exception:  # the interrupt is what the caller has to see
+                    log.exception("what follows from the records could not be written")
+                raise
+            at_end()
             return store.records()
         finally:
             store.close()

@@ -54,7 +54,7 @@ class Loop:
         self._phases = phases_of(study, self._space, registry, store, workers)
         self._phase = next(self._phases)
         self._announced = ("", 0)
-        self._told_end = False  # the observer has heard why this phase ended
+        self._end_reported = False  # the observer was told why this phase ended
         self._advance()
 
     @property
@@ -112,13 +112,13 @@ class Loop:
         """Go on to the first phase that wants a trial, if this one is over; returns whether it did."""
         moved = False
         while not self._phase.left and not self._open and not len(self._retries):
-            if self._phase.ended and not self._told_end:
-                self._told_end = True
+            if self._phase.ended and not self._end_reported:
+                self._end_reported = True
                 self._observer.ended(self._phase.ended)
             following = next(self._phases, None)
             if following is None:
                 return False
-            self._phase, self._told_end, moved = following, False, True
+            self._phase, self._end_reported, moved = following, False, True
         return moved
 
     def _job(self, proposal: Proposal) -> Job:

@@ -58,15 +58,22 @@ class _Run:
     changes: list[CodeChange]
 
 
-def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: Note = lambda text: None) -> Shipped:
+def export_run(
+    folder: Path,
+    pick: str = "knee",
+    to: Path | None = None,
+    note: Note = lambda text: None,
+    *,
+    url: str | None = None,
+) -> Shipped:
     """Ship the record of a run that `pick` names, by default into `folder`/export/<id>.
 
-    `note` is called with the name of each stage that runs.
+    `note` is called with the name of each stage that runs; `url` is that of a store in a database, with its password.
 
     Raises InputError for what cannot be used, TrialError where a model that had to be made again is not the one
     that was measured, and whatever a stage raises.
     """
-    run = _read(folder)
+    run = _read(folder, url)
     record = picked_record(run.records, run.study, pick, folder)
     target = (to if to is not None else folder / "export" / record.id).resolve()
     refuse_target(target)
@@ -110,8 +117,8 @@ def export_run(folder: Path, pick: str = "knee", to: Path | None = None, note: N
     return Shipped(read_exported(target), made_again)
 
 
-def _read(folder: Path) -> _Run:
-    with StoredRun.open(folder) as run:
+def _read(folder: Path, url: str | None = None) -> _Run:
+    with StoredRun.open(folder, url) as run:
         return _Run(folder, run.study, run.records(), run.sources, code_changes(run.store))
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from tricksearch.contract import Registry, has_source, inner_tricks
 from tricksearch.records.record import Record
-from tricksearch.store.facts import ABLATION, CODE_CHANGES, CONFIRMATION, SCREENS
+from tricksearch.store.facts import ABLATION, CODE_CHANGES, CONFIRMATION, SCREENS, Fact
 from tricksearch.store.store import Store
 
 ChangedTricks = Literal["keep", "set-aside"]
@@ -56,18 +56,17 @@ def go_on(store: Store, changed: Mapping[str, str], how: ChangedTricks) -> list[
     for name, earlier in changed.items():
         ids = [record.id for record in having(records, [name])]
         note = asdict(CodeChange(name, earlier, how, ids))
-        notes += [] if note in notes else [note]  # it is, where an earlier call was broken off
+        notes.append(note)
         did = "kept, as if they were of the code as it is now" if how == "keep" else "set aside"
         sentences.append(f"the code of {name} changed, and {_count(len(ids))} with it {_were(len(ids))} {did}")
-    store.put_fact(CODE_CHANGES, notes)
-    if how == "set-aside":
-        # What was chosen by records that no longer count is chosen anew.
-        if target := store.fact(ABLATION):
-            store.put_fact(ABLATION, target | {"searched": -1})
+    if how == "keep":
+        store.put_fact(CODE_CHANGES, notes)
+    else:
+        # What was chosen by records that no longer count is chosen anew, and blocks of a screen are laid out anew.
+        facts: dict[Fact[Any], Any] = {CODE_CHANGES: notes, ABLATION: None, SCREENS: {}}
         if confirmed := store.fact(CONFIRMATION):
-            store.put_fact(CONFIRMATION, confirmed | {"searched": -1})
-        store.put_fact(SCREENS, {})  # and blocks are laid out anew
-        store.set_aside([record for record in records if record.trial in trials or record in own])
+            facts[CONFIRMATION] = confirmed | {"searched": -1}
+        store.set_aside([record for record in records if record.trial in trials or record in own], facts)
     return sentences
 
 
@@ -78,10 +77,10 @@ def code_changes(store: Store) -> list[CodeChange]:
 
 def notes_of(changes: Sequence[CodeChange], records: Iterable[Record]) -> list[str]:
     """What a reader of verdicts must know of these changes: sentences. `records` are those that count."""
-    there = {record.id for record in records}
+    counted = {record.id for record in records}
     notes = []
     for change in changes:
-        kept = len(there.intersection(change.records))
+        kept = len(counted.intersection(change.records))
         if change.done == "set-aside":
             notes.append(
                 f"The code of {change.trick} changed during the study: {_count(len(change.records))} with it "

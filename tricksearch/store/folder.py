@@ -19,6 +19,7 @@ from tricksearch.store.changed_code import CHOICE, ChangedTricks, go_on, having
 from tricksearch.store.facts import HISTORY, SOURCES, STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.changes import changes
+from tricksearch.study.recipe_file import load_recipe
 from tricksearch.study.settings import PHASES
 from tricksearch.study.store_url import namespace, same_login, without_password
 from tricksearch.study.study import Study, written_out
@@ -133,10 +134,10 @@ def read_records(folder: Path, url: str | None = None) -> list[Record]:
 def _in_database(folder: Path, url: str, name: str) -> Store:
     """The study's store in a database, which the folder points to from now on."""
     here = without_password(url)
-    there, schema = _pointer(folder) if (folder / POINTER).is_file() else (here, namespace(name))
-    if (folder / STORE).is_file() or there != here:
+    known, schema = _pointer(folder) if (folder / POINTER).is_file() else (here, namespace(name))
+    if (folder / STORE).is_file() or known != here:
         raise InputError(
-            f"the store of this folder is {STORE if (folder / STORE).is_file() else there}, and the study names {here}",
+            f"the store of this folder is {STORE if (folder / STORE).is_file() else known}, and the study names {here}",
             place=str(folder),
             remedy=f"set the study's 'store' back, or give --out another folder; a database that moved is named in "
             f"{folder / POINTER}",
@@ -196,12 +197,15 @@ def adopt(
 
 
 def _taking_part(study: Study) -> set[str]:
-    """The study's tricks, and those of the recipes inside their values, such as a teacher's."""
+    """The study's tricks, those of a recipe that is ablated, and those inside their values, such as a teacher's."""
     names = set()
     for name, use in study.tricks.items():
         if use.use != "never":
             lists = ({field: value} for field, values in use.fields.items() for value in _listed(values))
             names |= {name}.union(*(inner_tricks(values) for values in lists))
+    if "ablate" in study.phases and study.ablate.around.endswith((".yaml", ".yml")):
+        tricks = load_recipe(Path(study.ablate.around))[0].tricks  # its arms have tricks that the study need not name
+        names |= set(tricks).union(*(inner_tricks(values) for values in tricks.values()))
     return names
 
 

@@ -1,4 +1,7 @@
-"""The store: the one truth of a study. Append-only; a SQLite file, or a namespace of a PostgreSQL database."""
+"""The store: the one truth of a study, a SQLite file or a namespace of a PostgreSQL database.
+
+Records are only added; one that is set aside keeps its row, and no longer counts.
+"""
 
 from __future__ import annotations
 
@@ -96,10 +99,11 @@ class Store:
         with self._guard(), self._engine.connect() as connection:
             return int(connection.execute(query).scalar_one())
 
-    def set_aside(self, records: Sequence[Record]) -> None:
+    def set_aside(self, records: Sequence[Record], facts: Mapping[Fact[Any], Any]) -> None:
         """Keep these records apart from now on: they no longer count, and their recipes may be run again.
 
-        Their trials' numbers stay taken. The reports of a trial that has no other record go.
+        Their trials' numbers stay taken. The reports of a trial that has no other record go. The facts are stored in
+        the same transaction.
         """
         with self._write() as connection:
             for record in records:
@@ -111,6 +115,8 @@ class Store:
             left = sa.select(_records.c.trial).where(_records.c.phase != SET_ASIDE)
             gone = {record.trial for record in records} - set(connection.execute(left).scalars())
             connection.execute(_reports.delete().where(_reports.c.trial.in_(gone)))
+            for fact, value in facts.items():
+                _put(connection, fact, value)
 
     def _records_where(self, rows: sa.ColumnElement[bool]) -> list[Record]:
         query = sa.select(_records.c.record).where(rows).order_by(_records.c.trial, _records.c.variant)
@@ -130,8 +136,8 @@ class Store:
     def forget_reports(self, kept: Collection[int]) -> int:
         """Drop the reports of all trials but these; returns the epochs that the others had come to, added up."""
         with self._guard(), self._engine.connect() as connection:
-            there = set(connection.execute(sa.select(_reports.c.trial).distinct()).scalars())
-        return sum(self.forget_reports_of(trial) for trial in there - set(kept))
+            reported = set(connection.execute(sa.select(_reports.c.trial).distinct()).scalars())
+        return sum(self.forget_reports_of(trial) for trial in reported - set(kept))
 
     def forget_reports_of(self, trial: int) -> int:
         """Drop the reports of a trial; returns the last epoch that it reported, 0 without any."""
@@ -157,8 +163,7 @@ class Store:
     def put_fact(self, fact: Fact[T], value: T) -> None:
         """Store a fact, in place of its earlier value."""
         with self._write() as connection:
-            connection.execute(_facts.delete().where(_facts.c.name == fact.name))
-            connection.execute(_facts.insert().values(name=fact.name, value=json.dumps(value)))
+            _put(connection, fact, value)
 
     def close(self) -> None:
         """Give back the connections, and with them the hold."""
@@ -244,6 +249,11 @@ class Store:
             else:
                 remedy = "see that the file is a tricksearch store and may be written, or give --out another folder"
             raise InputError(f"the store cannot be used: {text}", place=self.place, remedy=remedy) from error
+
+
+def _put(connection: sa.Connection, fact: Fact[Any], value: Any) -> None:
+    connection.execute(_facts.delete().where(_facts.c.name == fact.name))
+    connection.execute(_facts.insert().values(name=fact.name, value=json.dumps(value)))
 
 
 def _sqlite_settings(connection: Any, _: object) -> None:

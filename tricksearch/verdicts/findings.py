@@ -84,3 +84,4 @@ class Findings:
     confounders: tuple[str, ...] = ()  # sentences
     notes: tuple[str, ...] = ()  # what could not be decided, why, and what to change: sentences
     simulated: bool = False  # no trial of it was real
+    incomplete: bool = False  # a trick is not installed here, so no verdict could be given

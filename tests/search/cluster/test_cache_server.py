@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 
 from tricksearch.contract import InputError, discover, source_hash
 from tricksearch.records.settings import DataSettings
+from tricksearch.search.cluster import cache_server as module
+from tricksearch.search.cluster import node as node_module
 from tricksearch.search.cluster.bundle import PLUGINS, pack, plugin_folders
-from tricksearch.search.cluster.bundle import cache_server as module
-from tricksearch.search.cluster.bundle import node as node_module
 from tricksearch.search.cluster.cache_server import CacheServer, Refused, node_folder
 from tricksearch.search.cluster.node import ClusterNode, NodeCache, own_data
 from tricksearch.trial.cache import Cache

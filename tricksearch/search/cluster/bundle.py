@@ -48,7 +48,7 @@ def _contents(plugins: Sequence[str]) -> Iterator[tuple[str, bytes]]:
             raise ImportError(f"the package {package} is not where it was imported from")
         for name, path in _files(Path(spec.submodule_search_locations[0])):
             yield f"{package}/{name}", path.read_bytes()
-    # Its version and requirements stand in records and keys.
+    # Its version and requirements stand in records.
     about = importlib.metadata.distribution(__package__.partition(".")[0])
     metadata = about.read_text("METADATA") or about.read_text("PKG-INFO") or ""  # the latter beside sources
     yield f"{about.metadata['Name']}-{about.version}.dist-info/METADATA", metadata.encode()

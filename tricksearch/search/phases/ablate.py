@@ -250,7 +250,7 @@ def _ordered(
     study: Study, space: Space, registry: Registry, tricks: Tricks, records: Sequence[Record], store: Store
 ) -> list[str]:
     """The ladder's order, which no run of the ladder itself may decide: by the screen, else as the tricks act."""
-    order = [trick_name(type(build_trick)) for build_trick in study.recipe(tricks).build_tricks(registry)]
+    order = [trick_name(type(trick)) for trick in study.recipe(tricks).build_tricks(registry)]
     try:
         screened = Screen(study, space, store).verdicts(records)[0]
     except InputError:  # it was laid out for other tricks

@@ -61,5 +61,5 @@ class TrialBatch:
         self._waiting.append(records)
         if self._on and (self._running or len(self._waiting) < self._size):
             return []
-        ready, self._waiting = sorted(self._waiting, key=lambda trial: trial[0].trial), []
+        ready, self._waiting = sorted(self._waiting, key=lambda batch: batch[0].trial), []
         return ready

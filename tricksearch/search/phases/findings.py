@@ -106,7 +106,8 @@ def findings_or_why(study: Study, store: Store) -> Findings:
     try:
         return findings_of(study, store)
     except InputError as error:
-        return Findings(notes=(f"No verdict can be given here: {error}",), simulated=study.trial == "simulated")
+        why = f"No verdict can be given here: {error}"
+        return Findings(notes=(why,), simulated=study.trial == "simulated", incomplete=True)
 
 
 def _of_screen(screen: Screen, records: Sequence[Record], mains: Sequence[Verdict]) -> list[str]:

@@ -80,7 +80,7 @@ class Screen:
         Where no block has been completed there are none.
         """
         whole = self._whole(records)
-        runs = self.found([cell for block in whole for cell in block], records)
+        runs = self.finished([cell for block in whole for cell in block], records)
         looks = self._looks(len(whole))
         pairs = self._decided(runs, "interaction", None) if self.design.pairs else []
         return (self._decided(runs, "screen", looks) if whole else []), (pairs if whole else [])
@@ -96,9 +96,9 @@ class Screen:
         cells = self.short() if self._study.screen.short_epochs is not None else []
         if not cells or self._missing(cells, records):
             return []
-        return self._decided(self.found(cells, records), "fidelity", None)
+        return self._decided(self.finished(cells, records), "fidelity", None)
 
-    def found(self, cells: Sequence[Cell], records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
+    def finished(self, cells: Sequence[Cell], records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
         """The cells whose runs finished, with their records."""
         known = {mark_of(record): record for record in records if record.finished}
         return [(cell.tricks, known[cell.wanted.mark]) for cell in cells if cell.wanted.mark in known]
@@ -136,7 +136,7 @@ class Screen:
                 return
             done += block
             if self._study.screen.sequential and number + 1 < len(self.design.sizes):
-                verdicts = self._decided(self.found(done, records), "screen", self._looks(number + 1))
+                verdicts = self._decided(self.finished(done, records), "screen", self._looks(number + 1))
                 undecided = {
                     verdict.trick
                     for verdict in verdicts

@@ -46,6 +46,7 @@ class SearchPhase:
         earlier = [read_records(Path(place), study.store) for place in study.search.learn_from]
         self._proposer = Proposer(study, space, known, earlier, untold, numbers)
         self._ledger = SearchBudget(study, known, store.fact(SECONDS) or 0.0, store.fact(LOST))
+        self._ledger.spend(store.records_set_aside())  # a budget holds over all that was run, whether it counts or not
         self._clock = time.monotonic()
         self._asked: dict[int, Proposal] = {}
         self._trials = {record.trial for record in own}

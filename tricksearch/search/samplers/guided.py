@@ -129,10 +129,10 @@ class GuidedSearch(LocalSearch):
         points = self.layout.coded(self.rows(first))
         measures = {f"value {at}": targets for at, targets in enumerate(self._scores(first).T)}
         for name, targets in (measures | self._limits(first)).items():
-            there = ~np.isnan(targets)
+            finite = ~np.isnan(targets)
             self._models[name] = GaussianProcess(self.layout.nominal)
-            if there.any():
-                self._models[name].fit(points[there], targets[there])
+            if finite.any():
+                self._models[name].fit(points[finite], targets[finite])
 
     def _scores(self, outcomes: Sequence[Outcome]) -> Rows:
         """The normal scores of the costs, (n, k), each study's among themselves; NaN for what has no values."""
@@ -168,8 +168,8 @@ class GuidedSearch(LocalSearch):
         `points` (n + p, d) are the known ones, with targets (n,), then the pending. What is being tried counts as if
         it had come out as expected, so that the next choice keeps away from it.
         """
-        there = np.flatnonzero(~np.isnan(targets))
-        values, known, waiting = targets[there], points[there], points[len(targets) :]
+        measured = np.flatnonzero(~np.isnan(targets))
+        values, known, waiting = targets[measured], points[measured], points[len(targets) :]
         model = self._models.setdefault(name, GaussianProcess(self.layout.nominal))
         model.condition(known, values)
         believed = np.empty(0)

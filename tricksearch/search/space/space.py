@@ -80,13 +80,13 @@ class Space:
 
     def _values(self, name: str, setting: Setting) -> dict[str, Json]:
         values: dict[str, Json] = {}
-        for field, domain in self._fields[name]:
-            values[field] = domain.read(setting) if domain.applies(values) else self._idle(name, field, domain)
+        for field, parameter in self._fields[name]:
+            values[field] = parameter.read(setting) if parameter.applies(values) else self._idle(name, field, parameter)
         return values
 
-    def _idle(self, name: str, field: str, domain: Field) -> Json:
+    def _idle(self, name: str, field: str, parameter: Field) -> Json:
         """The value of a field that does not apply, always one: recipes that differ in it alone would be one recipe."""
-        return domain.recommended(self._defaults[name][field])
+        return parameter.recommended(self._defaults[name][field])
 
     def parameters(self, tricks: Mapping[str, Mapping[str, Json]]) -> dict[str, Any] | None:
         """The parameters whose drawing gives these tricks, or None where they do not fit this space."""
@@ -103,10 +103,10 @@ class Space:
         for name, values in sorted(tricks.items()):
             if set(values) != {field for field, _ in self._fields[name]}:
                 return None
-            for field, domain in self._fields[name]:
-                if not domain.applies(values):
+            for field, searched in self._fields[name]:
+                if not searched.applies(values):
                     continue  # whatever it holds, as in the records of an earlier version
-                parameter = domain.parameter(values[field])
+                parameter = searched.parameter(values[field])
                 if parameter is None:
                     return None
                 parameters |= parameter
@@ -120,14 +120,16 @@ class Space:
             needs |= {name: ((switch.name, option),) for option, name in switch.tricks.items() if name is not None}
         for name, fields in sorted(self._fields.items()):
             known = dict(fields)
-            for _, domain in fields:
-                fixed = {other: known[other].value for other in domain.when if known[other].domain is None}
-                if domain.domain is None or not all(same(domain.when[other], value) for other, value in fixed.items()):
+            for _, parameter in fields:
+                fixed = {other: known[other].value for other in parameter.when if known[other].domain is None}
+                if parameter.domain is None or not all(
+                    same(parameter.when[other], value) for other, value in fixed.items()
+                ):
                     continue
                 decided = tuple(
-                    (known[other].name, coded(value)) for other, value in domain.when.items() if other not in fixed
+                    (known[other].name, coded(value)) for other, value in parameter.when.items() if other not in fixed
                 )
-                parameters.append(Parameter(domain.name, domain.distribution(), needs[name] + decided))
+                parameters.append(Parameter(parameter.name, parameter.distribution(), needs[name] + decided))
         return Layout(tuple(parameters))
 
     def variants(self, tricks: Mapping[str, Mapping[str, Json]], how: str) -> list[dict[str, dict[str, Json]]]:
@@ -171,14 +173,16 @@ class Space:
     def _choices(self, name: str, values: Mapping[str, Json]) -> list[dict[str, Json]]:
         """The values, and with each other combination of the choices among them."""
         choices = [dict(values)]
-        for field, domain in self._fields[name]:
-            choices = [{**one, field: option} for one in choices for option in self._options(name, field, domain, one)]
+        for field, parameter in self._fields[name]:
+            choices = [
+                {**one, field: option} for one in choices for option in self._options(name, field, parameter, one)
+            ]
         return choices
 
-    def _options(self, name: str, field: str, domain: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
-        if not domain.applies(values):
-            return (self._idle(name, field, domain),)
-        return domain.domain.options if isinstance(domain.domain, Choice) else (values[field],)
+    def _options(self, name: str, field: str, parameter: Field, values: Mapping[str, Json]) -> tuple[Json, ...]:
+        if not parameter.applies(values):
+            return (self._idle(name, field, parameter),)
+        return parameter.domain.options if isinstance(parameter.domain, Choice) else (values[field],)
 
     def factors(self) -> list[tuple[str, ...]]:
         """The tricks that are searched, those that claim one tag together: at most one of each is on."""
@@ -189,11 +193,11 @@ class Space:
         return {name: self._recommended(name) for name in sorted({*self.forced, *names})}
 
     def _recommended(self, name: str) -> dict[str, Json]:
-        return {field: domain.recommended(self._defaults[name][field]) for field, domain in self._fields[name]}
+        return {field: parameter.recommended(self._defaults[name][field]) for field, parameter in self._fields[name]}
 
     def size(self) -> int | None:
         """The number of distinct recipes, or None where a real number is searched."""
-        if any(domain.size is None for fields in self._fields.values() for _, domain in fields):
+        if any(parameter.size is None for fields in self._fields.values() for _, parameter in fields):
             return None
         of = {name: self._count(name) for name in self._fields}
         forced = math.prod(of[name] for name in self.forced)
@@ -203,18 +207,19 @@ class Space:
 
     def _count(self, name: str) -> int:
         """The number of distinct values of a trick whose fields are all finite."""
-        deciding = {other for _, domain in self._fields[name] for other in domain.when}
+        deciding = {other for _, parameter in self._fields[name] for other in parameter.when}
         counts: list[tuple[dict[str, Json], int]] = [({}, 1)]  # values of those that decide, and how many of the others
-        for field, domain in self._fields[name]:
+        for field, parameter in self._fields[name]:
             if field in deciding:
                 counts = [
                     ({**values, field: option}, count)
                     for values, count in counts
-                    for option in self._options(name, field, domain, {**values, field: domain.value})
+                    for option in self._options(name, field, parameter, {**values, field: parameter.value})
                 ]
             else:
                 counts = [
-                    (values, count * ((domain.size or 1) if domain.applies(values) else 1)) for values, count in counts
+                    (values, count * ((parameter.size or 1) if parameter.applies(values) else 1))
+                    for values, count in counts
                 ]
         return sum(count for _, count in counts)
 
@@ -238,7 +243,7 @@ def _refuse_shared_names(space: Space, registry: Registry) -> None:
     """Raise InputError where a tag, a trick and a hyperparameter would be one parameter of the sampler."""
     seen: set[str] = set()
     names = [switch.name for switch in space._switches]
-    names += [domain.name for fields in space._fields.values() for _, domain in fields]
+    names += [parameter.name for fields in space._fields.values() for _, parameter in fields]
     for name in names:
         if name in seen:
             claiming = next(trick for trick in space._fields if registry[trick].claims == name)

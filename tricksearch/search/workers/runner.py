@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import tempfile
 import threading
@@ -12,28 +11,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from tricksearch.contract import InputError
-from tricksearch.records.hardware import usable_cores
-from tricksearch.search.loop import Loop
-from tricksearch.search.workers.failures import _Failures, _memory_is_the_trials, _StopOnError
-from tricksearch.search.workers.searcher import LoopSearcher
-
-# Read when Ray is imported or starts its processes, so they come before the imports.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")
-os.environ.setdefault("RAY_DEDUP_LOGS", "0")
-os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")
-os.environ.setdefault("TUNE_DISABLE_SIGINT_HANDLER", "1")
-os.environ.setdefault("TUNE_GLOBAL_CHECKPOINT_S", "1000000")  # the store is what a resumed run reads
-os.environ.setdefault("TUNE_WARN_SLOW_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S", "1000000")
-os.environ.setdefault("RAY_AIR_NEW_OUTPUT", "0")
-
 import ray
 from ray import tune
 
+from tricksearch.contract import InputError
+from tricksearch.records.hardware import usable_cores
 from tricksearch.search.cluster.bundle import ClusterBundle
+from tricksearch.search.loop import Loop
 from tricksearch.search.workers.capacity import gpus_of_a_trial, room_for
+from tricksearch.search.workers.failures import _Failures, _memory_is_the_trials, _StopOnError
 from tricksearch.search.workers.scheduler import RungScheduler
+from tricksearch.search.workers.searcher import LoopSearcher
 from tricksearch.search.workers.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory

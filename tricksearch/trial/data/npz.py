@@ -36,8 +36,8 @@ def read(settings: DataSettings, progress: Progress) -> Source:
     for name, choices in _KEYS.items():
         for images, labels in choices:
             if (images in arrays) != (labels in arrays):
-                there, missing = (images, labels) if images in arrays else (labels, images)
-                raise InputError(f"there is '{there}' but no '{missing}'", place=str(path), remedy=f"add '{missing}'")
+                present, missing = (images, labels) if images in arrays else (labels, images)
+                raise InputError(f"there is '{present}' but no '{missing}'", place=str(path), remedy=f"add '{missing}'")
             if images in arrays and name not in pairs:
                 pairs[name] = (images, labels)
     if "train" not in pairs:

@@ -79,13 +79,13 @@ def time_latency(predictor: Predictor, images: Array, settings: LatencySettings,
         attempts += 1
         _warm_up(lambda: predictor(batch), settings.block_seconds / 4)
         times = [_block(lambda: predictor(batch), settings.block_seconds) for _ in range(settings.blocks)]
-        found_inside = _device_blocks(step, float(np.median(np.concatenate(times))), settings, device) if step else []
+        inside_times = _device_blocks(step, float(np.median(np.concatenate(times))), settings, device) if step else []
         after = _speeds(references, settings)
         moved = float(max(after / before, key=lambda ratio: abs(ratio - 1)))
         low, middle, high = np.percentile([np.median(block) for block in times], [25, 50, 75])
         apart = float((high - low) / middle)
         if not blocks or _unrest(moved, apart) < _unrest(drift, spread):
-            blocks, inside, drift, spread, median = times, found_inside, moved, apart, float(middle)
+            blocks, inside, drift, spread, median = times, inside_times, moved, apart, float(middle)
         before = after
     calls = np.concatenate(blocks)
     return Timing(

@@ -43,7 +43,7 @@ def accuracy_now(
     ):
         for start in range(0, len(images), batch):
             step_aside()
-            pixels, labels = (pixel[start : start + batch].to(device) for pixel in (images.pixels, images.labels))
+            pixels, labels = (tensor[start : start + batch].to(device) for tensor in (images.pixels, images.labels))
             with precision.autocast():
                 logits = view(precision.layout(to_unit(pixels)))
             right += ((logits.argmax(1) == labels) & torch.isfinite(logits).all(1)).sum()
