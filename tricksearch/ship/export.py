@@ -129,7 +129,7 @@ def _check_accuracy(stages: Stages, deployed: Deployed, data: DataSet, record: R
     """Raise TrialError unless this file is known to have the record's accuracy, or is measured to have it."""
     from tricksearch.trial.measuring.scores import score
 
-    known = context.cache.get("score", stages.keys.score)
+    known = stages.scored_before()
     if "deploy" in stages.log.reused and known is not None and known.meta["accuracy"] == record.accuracy:
         return
     context.note("measure")

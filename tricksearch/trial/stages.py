@@ -17,7 +17,7 @@ from tricksearch.records.recipe import Recipe
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.deployment import deploy, runtime_of
-from tricksearch.trial.keys import latency_key
+from tricksearch.trial.keys import latency_key, score_key
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.measuring.scores import score
 from tricksearch.trial.measuring.stopwatch import measures_of
@@ -79,6 +79,10 @@ class Stages:
     def deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, str]:
         """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it."""
         return deploy(bench, deployable, self.runtime())
+
+    def scored_before(self) -> Entry | None:
+        """What is kept of the score on the validation images, where that is known already."""
+        return self.context.cache.get("score", score_key(self.keys.score, self.runtime()))
 
     def timed(self, deployable: Deployable, runtime: Runtime, skeleton: str) -> dict[str, Any]:
         """The latency of a deployable and what is taken with it, by the names of a record's fields."""
@@ -147,9 +151,9 @@ class Stages:
         return {"test_accuracy": meta["accuracy"], "test_images": meta["images"]}
 
     def _score(
-        self, deployed: Deployed, key: str, runner: Runner, split: Literal["validation", "test"]
+        self, deployed: Deployed, stage_key: str, runner: Runner, split: Literal["validation", "test"]
     ) -> Mapping[str, Any]:
-        context = self.context
+        context, key = self.context, score_key(stage_key, deployed.runtime)
         known = context.cache.get("score", key)
         if known is None:
             context.note("measure" if split == "validation" else "test")
