@@ -137,7 +137,6 @@ def make_bench(tmp_path: Path):
         recipe = recipe or tiny_recipe()
         machines.append(Machine(tmp_path))
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        torch.set_num_threads(recipe.train.threads)
         registry = discover(recipe.plugins) if registry is None else registry
         data = load_data(recipe.data)
         context = JobContext(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)

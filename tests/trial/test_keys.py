@@ -12,6 +12,7 @@ import pytest
 
 import tricksearch
 from tricksearch.contract import Deployable, Runtime, discover
+from tricksearch.contract.code import imports
 from tricksearch.records import hardware
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial import engine_code
@@ -287,6 +288,20 @@ def test_words_of_the_engine_run_nothing_again(again, edit):
         ("trial/measuring/export.py", "opset_version=17", "opset_version=18", {"train", "latency"}),
         ("trial/deployment.py", "[:32]", "[:31]", {"train", "compress", "latency"}),
         ("trial/measuring/scores.py", "* 100), float", "* 101), float", {"train", "compress", "deploy", "latency"}),
+        ("trial/training/workbench.py", "set_num_threads(self.recipe", "set_num_threads(1 + self.recipe", {"latency"}),
+        ("trial/training/teacher.py", "SEED = 0", "SEED = 1", {"latency"}),
+        ("trial/training/teacher.py", "copy.deepcopy(net)", "copy.copy(net)", {"latency"}),
+        ("trial/training/teacher.py", "requires_grad_(False)", "requires_grad_(True)", {"latency"}),
+        ("trial/compression.py", ".cpu().float()", ".cpu().half()", {"train", "latency"}),
+        ("trial/compression.py", '{"seconds": 0.0,', '{"seconds": 1.0,', {"train", "latency"}),
+        ("trial/compression.py", "return net, seconds[0]", "return net, 0.0", {"train", "latency"}),
+        ("trial/deployment.py", "st_size for", "st_blocks for", {"train", "compress", "latency"}),
+        ("trial/deployment.py", "{**plain, **graph}", "{**graph, **plain}", {"train", "compress", "latency"}),
+        ("trial/deployment.py", 'meta["format"]', '"onnx"', {"train", "compress", "latency"}),
+        ("trial/measuring/scores.py", "settings.threads", "1", {"train", "compress", "deploy", "latency"}),
+        ("trial/measuring/scores.py", '"f1": self.f1', '"f1": 0.0', {"train", "compress", "deploy", "latency"}),
+        ("trial/measuring/latency.py", "settings.threads", "1", {"train", "compress", "deploy", "score"}),
+        ("trial/measuring/latency.py", "machine.alone()", "machine.shared()", {"train", "compress", "deploy", "score"}),
         ("trial/measuring/stopwatch.py", "ATTEMPTS = 4", "ATTEMPTS = 5", {"train", "compress", "deploy"}),
         ("trial/measuring/runner.py", "range(2)", "range(3)", {"train", "compress", "deploy"}),
         ("toolkit/quantize.py", "import tempfile", "import tempfile as tempfile", set(STAGES)),
@@ -347,6 +362,14 @@ def test_a_key_holds_no_more_than_the_stage_runs(stage):
     assert not {"ray", "optuna", "pydantic", "yaml", "rich", "sqlalchemy"} & set(code.packages)
     assert "numpy" in code.packages or stage == "deploy"
     assert not any(module.startswith("trial.measuring") for module in code_of("train").modules)
+
+
+@pytest.mark.parametrize("module", ["trial.net_stages", "trial.stages", "trial.cache", "trial.context"])
+def test_what_looks_results_up_computes_none(module):
+    """Its code is in no key, so what it did to a net or an array would change no key."""
+    assert engine_code._stands_by(module)
+    named = {item.module.partition(".")[0] for item in imports(engine_code._tree(module, ENGINE))}
+    assert not {"copy", "torch", "numpy", "onnx", "onnxruntime"} & named
 
 
 def test_who_stands_by_is_there():
