@@ -1,9 +1,7 @@
 """What a stage's key holds: the code that the stage runs, without its words, and the packages that it imports."""
 
 import importlib
-import linecache
 import re
-import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -11,40 +9,16 @@ from pathlib import Path
 import pytest
 
 import tricksearch
-from tricksearch.contract import Deployable, Runtime, discover
 from tricksearch.contract.code import imports
 from tricksearch.records import hardware
-from tricksearch.records.settings import NetSettings
 from tricksearch.trial import engine_code
 from tricksearch.trial.cache import STAGES
 from tricksearch.trial.context import StageLog
-from tricksearch.trial.data import load_data
 from tricksearch.trial.engine_code import BYSTANDERS, code_of
-from tricksearch.trial.keys import latency_key, score_key, stage_keys
-from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 from tricksearch.trial.run import _tricks
 
 ENGINE = Path(tricksearch.__file__).parent
 ORDER = ("train", "compress", "deploy", "score", "test")
-
-
-@pytest.fixture
-def keys(make_bench, tiny_recipe):
-    """The keys of a recipe by their stages, the latency's too."""
-
-    def of(runtime=ONNX_RUNTIME, **parts):
-        recipe = tiny_recipe(**parts)
-        bench = make_bench(recipe)
-        registry, data = discover(recipe.plugins), load_data(recipe.data)
-        made = stage_keys(recipe, 0, bench.tricks, data, bench.precision, registry, test=True)
-        graph = Deployable(Path("model.onnx"))
-        return vars(made) | {
-            "score": score_key(made.score, runtime),
-            "test": score_key(made.test, runtime),
-            "latency": latency_key(recipe, graph, "skeleton", bench.tricks, runtime),
-        }
-
-    return of
 
 
 @pytest.fixture
@@ -64,24 +38,6 @@ def upgrade(monkeypatch):
     monkeypatch.undo()
     hardware.versions.cache_clear()
     hardware.extra_versions.cache_clear()
-
-
-@pytest.fixture
-def edit(tmp_path, monkeypatch):
-    """Hash a copy of the package from now on, in which `change` was made to the text of each file, by its path."""
-    copies = iter(range(100))
-
-    def to(change):
-        copy = tmp_path / f"engine{next(copies)}" / ENGINE.name
-        shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in sorted(copy.rglob("*.py")):
-            text = file.read_text()
-            new = change(file.relative_to(copy).as_posix(), text)
-            if new != text:
-                file.write_text(new)
-        monkeypatch.setattr(engine_code, "ROOT", copy)
-
-    return to
 
 
 @pytest.fixture
@@ -161,82 +117,6 @@ def test_another_python_is_another_key(keys, monkeypatch):
     before = keys()
     monkeypatch.setattr("platform.python_version", lambda: "3.99.0")
     assert changed(before, keys()) == {*ORDER, "latency"}
-
-
-@pytest.fixture
-def other_default(monkeypatch):
-    """A net that names no stem has the small one from now on."""
-
-    def change():
-        monkeypatch.setattr(NetSettings.model_fields["stem"], "default", "small")
-        NetSettings.model_rebuild(force=True)
-
-    yield change
-    monkeypatch.undo()
-    NetSettings.model_rebuild(force=True)
-
-
-BY_A_FIXED_RECIPE = """
-def loss(self, loss, bench):
-    bench.teacher({"net": {"widths": [16]}}, 1.0)
-    return loss
-"""
-
-
-def test_the_defaults_of_a_teacher_s_net_are_in_the_student_s_keys(keys, other_default, tricks):
-    folder = str(tricks(taught=BY_A_FIXED_RECIPE))
-    students = [
-        {"tricks": {"distillation": {"teacher": {"net": {"widths": [16]}}}}},
-        {"tricks": {"distillation": {"teacher": "resnet_small"}}},
-        {"tricks": {"taught": {}}, "plugins": [folder]},
-    ]
-    net = {"stem": "standard"}  # the student's own, which is written out
-    before = [keys(net=net, **student) for student in students]
-    alone = keys(net=net, tricks={"mixup": {}})
-    other_default()
-    assert NetSettings().stem == "small"
-    for earlier, student in zip(before, students, strict=True):
-        assert changed(earlier, keys(net=net, **student)) == set(ORDER)
-    assert keys(net=net, tricks={"mixup": {}}) == alone
-
-
-def test_the_code_of_a_teacher_s_teacher_s_tricks_is_in_the_student_s_keys(keys, tricks):
-    def of(rate):
-        body = f"""
-        def schedule(self, schedule, bench):
-            return lambda step, steps: {rate}
-        """
-        inner = {"distillation": {"teacher": {"tricks": {"constant": {}}}}}
-        outer = {"distillation": {"teacher": {"tricks": inner}}}
-        return keys(tricks=outer, plugins=[str(tricks(constant=body))])
-
-    assert changed(of(0.1), of(0.1)) == set()
-    assert changed(of(0.1), of(0.2)) == set(ORDER)
-
-
-def a_runtime(folder, monkeypatch, result, name="one_runtime", lines=""):
-    """A runtime whose `load` stands in a module of its own, no trick's."""
-    (folder / f"{name}.py").write_text(f"def load(path, threads, precision):\n{lines}    return lambda x: {result}\n")
-    monkeypatch.syspath_prepend(str(folder))
-    monkeypatch.delitem(sys.modules, name, raising=False)
-    linecache.clearcache()
-    importlib.invalidate_caches()
-    return Runtime("own", importlib.import_module(name).load, packages=())
-
-
-def test_the_load_of_a_runtime_outside_the_trick_s_file_is_in_the_keys_of_what_it_runs(keys, tmp_path, monkeypatch):
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # both texts are written within one second
-    first = keys(a_runtime(tmp_path, monkeypatch, "x + 1"))
-    assert changed(first, keys(a_runtime(tmp_path, monkeypatch, "x + 1"))) == set()
-    assert changed(first, keys(a_runtime(tmp_path, monkeypatch, "x + 2"))) == {"score", "test", "latency"}
-
-
-def test_the_engine_s_code_that_a_load_imports_is_in_the_keys_of_what_it_runs(keys, edit, tmp_path, monkeypatch):
-    lines = "    from tricksearch.toolkit import quantize\n"
-    runtime = a_runtime(tmp_path, monkeypatch, "x", "quantizing_runtime", lines)
-    before = keys(runtime)
-    edit(replaced("toolkit/quantize.py", "import tempfile", "import tempfile as tempfile"))
-    assert changed(before, keys(runtime)) == {"score", "test", "latency"}
 
 
 def test_an_upgrade_of_what_no_stage_runs_runs_nothing_again(again, upgrade):
