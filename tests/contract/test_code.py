@@ -108,6 +108,9 @@ def test_a_line_of_code_counts(old, new):
         ("raise InputError('a' if x else 'b')", "raise InputError('a' if y else 'c')"),
         ("raise InputError(', '.join(names))", "raise InputError(' and '.join(names))"),
         ("raise _Own('a')", "raise _Own('b')"),
+        ("raise OwnError(code='a')", "raise OwnError(code='b')"),
+        ("error = ValueError('a')", "error = ValueError('b')"),
+        ("error = errors.NotApplicable('a')", "error = errors.NotApplicable(f'{b}')"),
     ],
 )
 def test_the_texts_of_errors_do_not_count(one, other):
@@ -125,6 +128,11 @@ def test_the_texts_of_errors_do_not_count(one, other):
         ("raise InputError('a', code=1)", "raise InputError('a', code=2)"),
         ("print('a')", "print('b')"),
         ("Own('a')", "Own('b')"),
+        ("f = RootMeanSquaredError(normalization='mean')", "f = RootMeanSquaredError(normalization='range')"),
+        ("f = metrics.MeanError('l1')", "f = metrics.MeanError('l2')"),
+        ("f = NoException(place='a')", "f = NoException(place='b')"),
+        ("raise OwnError('a', place=1)", "raise OwnError('a', place=2)"),
+        ("e = ValueError('a', remedy=1)", "e = ValueError('a', remedy=2)"),
         ("x = 1", "x = 1.0"),
         ("x = None", "x = 'None'"),
         ("f(a, *b)", "f(a, b)"),

@@ -1,6 +1,7 @@
 """Small recipes over real digits, and tricks of the tests' own. Test files cannot import this one: all are fixtures."""
 
 import itertools
+import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
@@ -10,22 +11,27 @@ import numpy as np
 import pytest
 import torch
 
+import tricksearch
 from tests.trial.runtimes import PIXELS
 from tricksearch.contract import Deployable, Registry, discover
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.records.settings import LatencySettings
+from tricksearch.trial import engine_code
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.data import load_data
 from tricksearch.trial.job import Job
+from tricksearch.trial.keys import latency_key, score_key, stage_keys
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 from tricksearch.trial.measuring.stopwatch import Timing
 from tricksearch.trial.run import run_trial
 from tricksearch.trial.stages import Stages
 from tricksearch.trial.training.workbench import Bench
 
+ENGINE = Path(tricksearch.__file__).parent
 PLUGIN = '''"""A trick of the tests.
 
 Paper: none.
@@ -137,7 +143,6 @@ def make_bench(tmp_path: Path):
         recipe = recipe or tiny_recipe()
         machines.append(Machine(tmp_path))
         folder = Path(tempfile.mkdtemp(dir=tmp_path))
-        torch.set_num_threads(recipe.train.threads)
         registry = discover(recipe.plugins) if registry is None else registry
         data = load_data(recipe.data)
         context = JobContext(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)
@@ -195,3 +200,40 @@ def trial(scratch: Path, tmp_path: Path) -> Callable[..., Record]:
         return record
 
     return run
+
+
+@pytest.fixture
+def keys(make_bench, tiny_recipe):
+    """The keys of a recipe by their stages, the latency's too."""
+
+    def of(runtime=ONNX_RUNTIME, **parts):
+        recipe = tiny_recipe(**parts)
+        bench = make_bench(recipe)
+        registry, data = discover(recipe.plugins), load_data(recipe.data)
+        made = stage_keys(recipe, 0, bench.tricks, data, bench.precision, registry, test=True)
+        graph = Deployable(Path("model.onnx"))
+        return vars(made) | {
+            "score": score_key(made.score, runtime),
+            "test": score_key(made.test, runtime),
+            "latency": latency_key(recipe, graph, "skeleton", bench.tricks, runtime),
+        }
+
+    return of
+
+
+@pytest.fixture
+def edit(tmp_path, monkeypatch):
+    """Hash a copy of the package from now on, in which `change` was made to the text of each file, by its path."""
+    copies = iter(range(100))
+
+    def to(change):
+        copy = tmp_path / f"engine{next(copies)}" / ENGINE.name
+        shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+        for file in sorted(copy.rglob("*.py")):
+            text = file.read_text()
+            new = change(file.relative_to(copy).as_posix(), text)
+            if new != text:
+                file.write_text(new)
+        monkeypatch.setattr(engine_code, "ROOT", copy)
+
+    return to

@@ -2,7 +2,6 @@
 
 import importlib
 import re
-import shutil
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -10,33 +9,16 @@ from pathlib import Path
 import pytest
 
 import tricksearch
-from tricksearch.contract import Deployable, discover
+from tricksearch.contract.code import imports
 from tricksearch.records import hardware
 from tricksearch.trial import engine_code
 from tricksearch.trial.cache import STAGES
 from tricksearch.trial.context import StageLog
-from tricksearch.trial.data import load_data
 from tricksearch.trial.engine_code import BYSTANDERS, code_of
-from tricksearch.trial.keys import latency_key, stage_keys
-from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 from tricksearch.trial.run import _tricks
 
 ENGINE = Path(tricksearch.__file__).parent
 ORDER = ("train", "compress", "deploy", "score", "test")
-
-
-@pytest.fixture
-def keys(make_bench, tiny_recipe):
-    """The keys of a recipe by their stages, the latency's too."""
-
-    def of(**parts):
-        recipe, registry = tiny_recipe(**parts), discover()
-        bench = make_bench(recipe)
-        made = stage_keys(recipe, 0, bench.tricks, load_data(recipe.data), bench.precision, registry, test=True)
-        graph = Deployable(Path("model.onnx"))
-        return vars(made) | {"latency": latency_key(recipe, graph, "skeleton", bench.tricks, ONNX_RUNTIME)}
-
-    return of
 
 
 @pytest.fixture
@@ -56,24 +38,6 @@ def upgrade(monkeypatch):
     monkeypatch.undo()
     hardware.versions.cache_clear()
     hardware.extra_versions.cache_clear()
-
-
-@pytest.fixture
-def edit(tmp_path, monkeypatch):
-    """Hash a copy of the package from now on, in which `change` was made to the text of each file, by its path."""
-    copies = iter(range(100))
-
-    def to(change):
-        copy = tmp_path / f"engine{next(copies)}" / ENGINE.name
-        shutil.copytree(ENGINE, copy, ignore=shutil.ignore_patterns("__pycache__"))
-        for file in sorted(copy.rglob("*.py")):
-            text = file.read_text()
-            new = change(file.relative_to(copy).as_posix(), text)
-            if new != text:
-                file.write_text(new)
-        monkeypatch.setattr(engine_code, "ROOT", copy)
-
-    return to
 
 
 @pytest.fixture
@@ -204,6 +168,20 @@ def test_words_of_the_engine_run_nothing_again(again, edit):
         ("trial/measuring/export.py", "opset_version=17", "opset_version=18", {"train", "latency"}),
         ("trial/deployment.py", "[:32]", "[:31]", {"train", "compress", "latency"}),
         ("trial/measuring/scores.py", "* 100), float", "* 101), float", {"train", "compress", "deploy", "latency"}),
+        ("trial/training/workbench.py", "set_num_threads(self.recipe", "set_num_threads(1 + self.recipe", {"latency"}),
+        ("trial/training/teacher.py", "SEED = 0", "SEED = 1", {"latency"}),
+        ("trial/training/teacher.py", "copy.deepcopy(net)", "copy.copy(net)", {"latency"}),
+        ("trial/training/teacher.py", "requires_grad_(False)", "requires_grad_(True)", {"latency"}),
+        ("trial/compression.py", ".cpu().float()", ".cpu().half()", {"train", "latency"}),
+        ("trial/compression.py", '{"seconds": 0.0,', '{"seconds": 1.0,', {"train", "latency"}),
+        ("trial/compression.py", "return net, seconds[0]", "return net, 0.0", {"train", "latency"}),
+        ("trial/deployment.py", "st_size for", "st_blocks for", {"train", "compress", "latency"}),
+        ("trial/deployment.py", "{**plain, **graph}", "{**graph, **plain}", {"train", "compress", "latency"}),
+        ("trial/deployment.py", 'meta["format"]', '"onnx"', {"train", "compress", "latency"}),
+        ("trial/measuring/scores.py", "settings.threads", "1", {"train", "compress", "deploy", "latency"}),
+        ("trial/measuring/scores.py", '"f1": self.f1', '"f1": 0.0', {"train", "compress", "deploy", "latency"}),
+        ("trial/measuring/latency.py", "settings.threads", "1", {"train", "compress", "deploy", "score"}),
+        ("trial/measuring/latency.py", "machine.alone()", "machine.shared()", {"train", "compress", "deploy", "score"}),
         ("trial/measuring/stopwatch.py", "ATTEMPTS = 4", "ATTEMPTS = 5", {"train", "compress", "deploy"}),
         ("trial/measuring/runner.py", "range(2)", "range(3)", {"train", "compress", "deploy"}),
         ("toolkit/quantize.py", "import tempfile", "import tempfile as tempfile", set(STAGES)),
@@ -264,6 +242,14 @@ def test_a_key_holds_no_more_than_the_stage_runs(stage):
     assert not {"ray", "optuna", "pydantic", "yaml", "rich", "sqlalchemy"} & set(code.packages)
     assert "numpy" in code.packages or stage == "deploy"
     assert not any(module.startswith("trial.measuring") for module in code_of("train").modules)
+
+
+@pytest.mark.parametrize("module", ["trial.net_stages", "trial.stages", "trial.cache", "trial.context"])
+def test_what_looks_results_up_computes_none(module):
+    """Its code is in no key, so what it did to a net or an array would change no key."""
+    assert engine_code._stands_by(module)
+    named = {item.module.partition(".")[0] for item in imports(engine_code._tree(module, ENGINE))}
+    assert not {"copy", "torch", "numpy", "onnx", "onnxruntime"} & named
 
 
 def test_who_stands_by_is_there():

@@ -14,8 +14,20 @@ from dataclasses import dataclass
 CODE = "code:"  # what the hash of a code begins with; the hash of a whole text has no such mark
 # Errors whose argument is a value that a handler reads, not a sentence.
 _VALUES = frozenset({"KeyError", "StopIteration", "StopAsyncIteration", "SystemExit"})
-_ERRORS = frozenset({"NotApplicable", "Diverged", "Stopped", "Rejected"})  # of this package, that no ending gives away
-_SAID = frozenset({"place", "remedy"})  # the parts of an InputError beside its rule
+# Errors whose texts are sentences wherever they are made. Of another class this is known only where it is raised: a
+# metric may be called `MeanSquaredError`, and its arguments are settings. Listed by name, so that the hash is the same
+# in every version of Python.
+_OF_PYTHON = frozenset(
+    {"ArithmeticError", "AssertionError", "AttributeError", "BaseException", "BlockingIOError", "BrokenPipeError"}
+    | {"BufferError", "ChildProcessError", "ConnectionError", "EOFError", "Exception", "FileExistsError"}
+    | {"FileNotFoundError", "FloatingPointError", "IOError", "ImportError", "IndexError", "InterruptedError"}
+    | {"IsADirectoryError", "LookupError", "MemoryError", "ModuleNotFoundError", "NameError", "NotADirectoryError"}
+    | {"NotImplementedError", "OSError", "OverflowError", "PermissionError", "ProcessLookupError", "RecursionError"}
+    | {"ReferenceError", "RuntimeError", "SyntaxError", "SystemError", "TimeoutError", "TypeError", "ValueError"}
+    | {"ZeroDivisionError"}
+)
+_OWN = frozenset({"InputError", "DomainError", "TrialError", "NotApplicable", "Diverged", "Stopped", "Rejected"})
+_SENTENCES = frozenset({"place", "remedy"})  # the keywords of an InputError, which may be computed
 _SKIPPED = frozenset({"ctx", "kind", "type_comment", "type_ignores"})  # follow from the rest, or are comments
 
 
@@ -81,20 +93,24 @@ def _error_of(node: ast.AST) -> ast.Call | None:
     made = node.exc if isinstance(node, ast.Raise) else node
     if not isinstance(made, ast.Call):
         return None
-    called = made.func
-    name = called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
+    name = _name_of(made.func)
     if name in _VALUES:
         return None
-    is_class = name.lstrip("_")[:1].isupper() if isinstance(node, ast.Raise) else False
-    return made if is_class or name in _ERRORS or name.endswith(("Error", "Exception")) else None
+    is_raised = isinstance(node, ast.Raise) and name.lstrip("_")[:1].isupper()
+    return made if is_raised or name in _OF_PYTHON | _OWN else None
+
+
+def _name_of(called: ast.expr) -> str:
+    return called.attr if isinstance(called, ast.Attribute) else called.id if isinstance(called, ast.Name) else ""
 
 
 def _without_text(call: ast.Call) -> ast.Call:
+    left_out = _SENTENCES if _name_of(call.func) == "InputError" else frozenset()
     arguments: list[ast.expr] = [ast.Constant(None) if _is_text(argument) else argument for argument in call.args]
     keywords = [
         ast.keyword(argument.arg, ast.Constant(None) if _is_text(argument.value) else argument.value)
         for argument in call.keywords
-        if argument.arg not in _SAID
+        if argument.arg not in left_out
     ]
     return ast.Call(call.func, arguments, keywords)
 

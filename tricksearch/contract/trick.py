@@ -138,13 +138,19 @@ def stages(trick: type[Trick]) -> tuple[str, ...]:
 
 
 def inner_tricks(values: Mapping[str, Json]) -> set[str]:
-    """The names of the tricks inside a trick's values: those of a recipe, as a teacher's is.
+    """The names of the tricks inside a trick's values: those of a recipe, as a teacher's is, and of recipes in it.
 
-    >>> inner_tricks({"teacher": {"net": "resnet18", "tricks": {"mine": {}}}, "epochs": 2})
-    {'mine'}
+    >>> inner = {"distil": {"teacher": {"tricks": {"mine": {}}}}}
+    >>> sorted(inner_tricks({"teacher": {"net": "resnet18", "tricks": inner}, "epochs": 2}))
+    ['distil', 'mine']
     """
-    recipes = [value for value in values.values() if isinstance(value, Mapping)]
-    return {name for recipe in recipes for name in recipe.get("tricks") or {}}
+    names: set[str] = set()
+    for recipe in values.values():
+        tricks = recipe.get("tricks") if isinstance(recipe, Mapping) else None
+        for name, inner in (tricks if isinstance(tricks, Mapping) else {}).items():
+            names.add(name)
+            names |= inner_tricks(inner) if isinstance(inner, Mapping) else set()
+    return names
 
 
 def build(trick: type[Trick], values: Mapping[str, Json], place: str = "") -> Trick:

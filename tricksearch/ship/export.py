@@ -81,8 +81,6 @@ def export_run(
     registry = discover(recipe.plugins)
     _refuse_changed(record, registry, run)
 
-    import torch
-
     from tricksearch.trial.cache import Cache
     from tricksearch.trial.context import JobContext
     from tricksearch.trial.data.loaded import cached_data
@@ -90,7 +88,6 @@ def export_run(
     from tricksearch.trial.measuring.runner import Runner
     from tricksearch.trial.stages import Stages
 
-    torch.set_num_threads(recipe.train.threads)
     data = cached_data(recipe.data)
     if len(data.validation) != record.validation_images:
         raise InputError(
@@ -134,14 +131,20 @@ def _refuse_changed(record: Record, registry: Registry, run: _Run) -> None:
 
 def _check_accuracy(stages: Stages, deployed: Deployed, data: DataSet, record: Record, context: JobContext) -> None:
     """Raise TrialError unless this file is known to have the record's accuracy, or is measured to have it."""
-    from tricksearch.trial.measuring.scores import score
+    from tricksearch.trial.measuring.scores import loaded_and_scored
 
-    known = context.cache.get("score", stages.keys.score)
+    known = stages.scored_before()
     if "deploy" in stages.log.reused and known is not None and known.meta["accuracy"] == record.accuracy:
         return
     context.note("measure")
-    context.runner.load(deployed.runtime, deployed.deployable, stages.recipe.train.threads)
-    scores = score(context.runner.logits, data.validation, step_aside=context.machine.step_aside)
+    scores = loaded_and_scored(
+        context.runner,
+        deployed.runtime,
+        deployed.deployable,
+        stages.recipe.train,
+        data.validation,
+        context.machine.step_aside,
+    )
     if scores.accuracy != record.accuracy:
         raise TrialError(
             f"record {record.id} has an accuracy of {record.accuracy:.4f} %, and its model, made again, has "

@@ -58,9 +58,10 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
 
     from tricksearch.records.hardware import hardware
     from tricksearch.trial.data.loaded import cached_data
+    from tricksearch.trial.measuring.latency import timed_alone
     from tricksearch.trial.measuring.machine_lock import Machine
     from tricksearch.trial.measuring.runner import Runner
-    from tricksearch.trial.measuring.scores import score
+    from tricksearch.trial.measuring.scores import loaded_and_scored
 
     data = cached_data(recipe.data)
     if data.digest("validation") != exported.validation:
@@ -74,12 +75,11 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
         with machine.shared():
             note("measure")
             # As in a trial: the threads of its training for the accuracy, those of its stopwatch for the latency.
-            runner.load(exported.runtime, exported.deployable, recipe.train.threads)
-            scores = score(runner.logits, data.validation, step_aside=machine.step_aside)
+            scores = loaded_and_scored(
+                runner, exported.runtime, exported.deployable, recipe.train, data.validation, machine.step_aside
+            )
             note("time")
-            runner.load(exported.runtime, exported.deployable, recipe.latency.threads)
-            with machine.alone():
-                timing = runner.time(recipe.latency)
+            timing = timed_alone(runner, machine, exported.runtime, exported.deployable, recipe.latency)
     finally:
         runner.close()
         machine.close()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, check_fit
@@ -21,17 +23,39 @@ def runtime_of(bench: Bench) -> Runtime:
     return runtime
 
 
-def deploy(bench: Bench, deployable: Deployable, runtime: Runtime) -> tuple[Deployable, str]:
+def deploy(bench: Bench, deployable: Deployable, runtime: Callable[[], Runtime]) -> tuple[Deployable, str]:
     """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it.
 
-    Raises NotApplicable where the runtime does not take the file.
+    `runtime` is called when the file is made: its hooks come last. Raises NotApplicable where it cannot take it.
     """
     graph = deployable.path
     for trick in bench.tricks:
         deployable = trick.deploy(deployable, bench)
         graph = deployable.path if deployable.format == "onnx" else graph
-    check_fit(runtime, deployable)
+    check_fit(runtime(), deployable)
     return deployable, skeleton_of(graph)
+
+
+def noted(deployable: Deployable, skeleton: str, graph: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept beside a deployable's files: what it is, and `graph`, what was counted on the float graph."""
+    plain = {name: value for name, value in asdict(deployable).items() if name not in ("path", "beside")}
+    return {**plain, **graph} | {
+        "path": deployable.path.name,
+        "beside": [file.name for file in deployable.beside],
+        "file_bytes": file_bytes(deployable),
+        "skeleton": skeleton,
+    }
+
+
+def restored(meta: Mapping[str, Any], file: Callable[[str], Path]) -> Deployable:
+    """The deployable of which this was noted; `file` gives the path of a file that is kept, by its name."""
+    beside = tuple(file(name) for name in meta["beside"])
+    return Deployable(file(meta["path"]), beside, meta["format"], meta["precision"], meta["input"])
+
+
+def file_bytes(deployable: Deployable) -> int:
+    """The size of all files that ship."""
+    return sum(file.stat().st_size for file in deployable.files)
 
 
 def skeleton_of(graph: Path) -> str:

@@ -24,7 +24,7 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "compress": ("trial.compression",),
     "deploy": ("trial.deployment",),
     "score": ("trial.measuring.scores", "trial.measuring.runner"),
-    "latency": ("trial.measuring.runner", "trial.measuring.machine_lock"),
+    "latency": ("trial.measuring.latency", "trial.measuring.machine_lock"),
 }
 # What the exporters of torch import, which no module here does.
 _OF_TORCH: Mapping[str, tuple[str, ...]] = {"compress": ("onnx", "onnxscript", "onnx_ir")}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from tricksearch.trial.compression import compress
+from tricksearch.trial.compression import compress, portable
+from tricksearch.trial.deployment import file_bytes
 from tricksearch.trial.measuring.export import count, export
 from tricksearch.trial.net_stages import GRAPH
 from tricksearch.trial.stages import Stages
@@ -42,14 +42,13 @@ def _measured_untrained(stages: Stages) -> dict[str, Any]:
             context.machine,
             Path(folder),
             teach=stages.net.teach,
-            net=lambda: copy.deepcopy(net).cpu().float(),
+            net=lambda: portable(net),
         )
         net = compress(bench, bench.precision.place(_all_tensors_different(bench.build_net())).eval())
         params, macs = count(net, bench.input_shape)
         deployable, skeleton = stages.deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
         timed = stages.timed(deployable, stages.runtime(), skeleton)
-        size = sum(file.stat().st_size for file in deployable.files)
-    return {**timed, "params": params, "macs": macs, "file_bytes": size}
+        return {**timed, "params": params, "macs": macs, "file_bytes": file_bytes(deployable)}
 
 
 class _NotForeseeableError(Exception):

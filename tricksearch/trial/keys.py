@@ -7,6 +7,7 @@ key holds the code that the stage runs, apart from its words, and the versions o
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import json
 from collections.abc import Iterable
@@ -16,9 +17,11 @@ from typing import Any
 from tricksearch.contract import (
     Deployable,
     Json,
+    Net,
     Registry,
     Runtime,
     Trick,
+    domains,
     inner_tricks,
     source_hash,
     stages,
@@ -29,6 +32,7 @@ from tricksearch.contract.discovery import text_of
 from tricksearch.records.hardware import cpu_features, hardware, versions_of
 from tricksearch.records.measures import DRIFT, SPREAD
 from tricksearch.records.recipe import Recipe
+from tricksearch.records.settings import NetSettings
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.engine_code import code_of, engine_hash, imported_by
 from tricksearch.trial.measuring.runtimes import source_of
@@ -42,8 +46,8 @@ class Keys:
     train: str
     compress: str
     deploy: str
-    score: str
-    test: str | None = None  # of the score on the test split, where that was asked for
+    score: str  # see `score_key`
+    test: str | None = None  # of the score on the test split, where that was asked for; see `score_key`
 
 
 def stage_keys(
@@ -85,6 +89,14 @@ def stage_keys(
     return Keys(train, compress, deploy, scored("validation"), scored("test") if test else None)
 
 
+def score_key(key: str, runtime: Runtime) -> str:
+    """The key of a score that `runtime` gives, where `key` is that of the stage.
+
+    The runtime is known only once the tricks have named it; its `load` may stand outside a trick's file.
+    """
+    return _key("score", {"on": key, "runtime": _runtime(runtime)})
+
+
 def latency_key(
     recipe: Recipe,
     deployable: Deployable,
@@ -98,41 +110,54 @@ def latency_key(
     `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from. With a
     `nonce`, only trials that bring the same one share it.
     """
-    source = source_of(runtime)
     making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
         "latency",
         {
-            **_engine("latency", *imported_by(source)[1]),
+            **_engine("latency"),
             "hardware": [hardware(), cpu_features()],
             "limits": [DRIFT, SPREAD],
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
             "deploy": [_identity(trick, {}) for trick in making],
-            "runtime": [
-                runtime.name,
-                code_hash(source),
-                dict(runtime.options),
-                runtime.threads,
-                runtime.device,
-            ],
+            "runtime": _runtime(runtime),
             "latency": recipe.latency.model_dump(mode="json"),
         }
         | ({} if nonce is None else {"nonce": nonce}),
     )
 
 
-def _engine(stage: str, *packages: str) -> dict[str, Json]:
-    """What a stage runs of the engine, and the versions of what that imports and of further top-level packages."""
-    return {"engine": engine_hash(stage), "versions": versions_of([*code_of(stage).packages, *packages])}
+def _engine(stage: str) -> dict[str, Json]:
+    """What a stage runs of the engine, and the versions of what that imports."""
+    return {"engine": engine_hash(stage), "versions": versions_of(code_of(stage).packages)}
+
+
+def _runtime(runtime: Runtime) -> Json:
+    """A runtime: its settings, its `load`, wherever that is defined, and what the `load` imports."""
+    source = source_of(runtime)
+    below, packages = imported_by(source)
+    settings: list[Json] = [runtime.name, dict(runtime.options), runtime.threads, runtime.device]
+    return [*settings, code_hash(source), below, versions_of(packages)]
 
 
 def _identity(trick: Trick, registry: Registry) -> Json:
-    """A trick's name, values and code; where a value is a recipe, as a teacher's, its tricks' code too."""
+    """A trick's name, values and code; where it has a teacher, the code of its tricks and what fills its recipe up."""
     values = asdict(trick)  # type: ignore[call-overload]
-    inner = {name: _code(registry[name]) for name in sorted(inner_tricks(values)) if name in registry}
-    return [trick_name(type(trick)), values, _code(type(trick)), inner]
+    inner = sorted(name for name in inner_tricks(values) if name in registry)
+    teachers = any(_asks_a_teacher(asking) for asking in (type(trick), *(registry[name] for name in inner)))
+    # A teacher's net is filled up with these defaults; what its training leaves out is the student's.
+    default_net = NetSettings().model_dump(mode="json") if teachers else None
+    codes = {name: _code(registry[name]) for name in inner}
+    return [trick_name(type(trick)), values, _code(type(trick)), codes, default_net]
+
+
+def _asks_a_teacher(trick: type[Trick]) -> bool:
+    """Whether a trick may ask for a teacher: a hyperparameter is a net, or its code asks for one by a fixed recipe."""
+    if any(isinstance(domain, Net) for domain in domains(trick).values()):
+        return True
+    nodes = ast.walk(ast.parse(text_of(trick)))
+    return any(isinstance(node, ast.Attribute) and node.attr == "teacher" for node in nodes)
 
 
 def _code(trick: type[Trick]) -> Json:

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import copy
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import nn
+from typing import TYPE_CHECKING
 
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.clock import TrainingClock
-from tricksearch.trial.compression import compress, exported
+from tricksearch.trial.compression import exported, portable, timed_compress
 from tricksearch.trial.context import JobContext, StageLog
 from tricksearch.trial.keys import Keys, stage_keys
 from tricksearch.trial.rungs import Rungs
-from tricksearch.trial.training import stage, teacher
+from tricksearch.trial.training import stage
+from tricksearch.trial.training.precision import Precision
+from tricksearch.trial.training.teacher import taught
 from tricksearch.trial.training.workbench import Bench
+
+if TYPE_CHECKING:
+    from torch import nn
 
 GRAPH = "model.onnx"
 
@@ -73,9 +73,8 @@ class NetStages:
         if key not in context.nets:  # exported by an earlier job: its steps are deterministic, so they give it again
             trained = self.trained()
             self.log.ran("compress")
-            with self.clock.training():
-                context.nets[key] = compress(self.bench, trained)
-        return copy.deepcopy(context.nets[key]).cpu().float().eval().to(memory_format=torch.contiguous_format)
+            context.nets[key], _ = timed_compress(self.bench, self.clock, trained)
+        return portable(context.nets[key])
 
     def graph(self) -> Entry:
         """The float graph, what is counted on it, and the seconds that it took to get there."""
@@ -98,12 +97,15 @@ class NetStages:
 
     def teach(self, recipe: Recipe) -> nn.Module:
         """The teacher of this recipe, trained once for all who share the cache."""
+        return taught(recipe, self._trained_teacher)
+
+    def _trained_teacher(self, recipe: Recipe, seed: int) -> tuple[nn.Module, Precision]:
         with tempfile.TemporaryDirectory(dir=self.folder) as folder:
-            own = NetStages(recipe, teacher.SEED, self.context, Path(folder))
-            net = copy.deepcopy(own.trained())
+            own = NetStages(recipe, seed, self.context, Path(folder))
+            net = own.trained()
             self.clock.spent += own.clock.spent
             self._taught_epochs += own.spent_epochs
-            return teacher.frozen(net, own.bench.precision)
+            return net, own.bench.precision
 
     def _train(self) -> nn.Module:
         context, key = self.context, self.keys.train
@@ -125,12 +127,10 @@ class NetStages:
         context, bench, key = self.context, self.bench, self.keys.compress
         context.note("compress")
         self.log.ran("compress")
-        with self.clock.training() as seconds:
-            net = compress(bench, trained)
+        net, seconds = timed_compress(bench, self.clock, trained)
         context.nets[key] = net
         context.machine.step_aside()
         context.note("export")
         before = context.cache.get("train", self.keys.train)
-        noted: Mapping[str, Any] = before.meta if before else {"seconds": 0.0, "seen": {}, "teachers": {}}
-        meta = exported(bench, net, self.folder / GRAPH, noted, seconds[0])
+        meta = exported(bench, net, self.folder / GRAPH, before.meta if before else None, seconds)
         return context.cache.put("compress", key, meta, {GRAPH: self.folder / GRAPH})

@@ -77,7 +77,6 @@ def run_trial(
     if job.simulation is not None:
         return simulate(job)
     recipes = job.recipes()
-    torch.set_num_threads(recipes[0].train.threads)
     with _machine(job) as machine, machine.shared():
         registry, data = _tricks(recipes[0].plugins), cached_data(recipes[0].data)
         known = cache or Cache(Path(job.cache))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,10 +16,11 @@ from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
-from tricksearch.trial.deployment import deploy, runtime_of
-from tricksearch.trial.keys import latency_key
+from tricksearch.trial.deployment import deploy, noted, restored, runtime_of
+from tricksearch.trial.keys import latency_key, score_key
+from tricksearch.trial.measuring.latency import timed_alone
 from tricksearch.trial.measuring.runner import Runner
-from tricksearch.trial.measuring.scores import score
+from tricksearch.trial.measuring.scores import loaded_and_scored
 from tricksearch.trial.measuring.stopwatch import measures_of
 from tricksearch.trial.net_stages import GRAPH, NetStages
 from tricksearch.trial.rungs import Rungs
@@ -78,7 +79,11 @@ class Stages:
 
     def deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, str]:
         """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it."""
-        return deploy(bench, deployable, self.runtime())
+        return deploy(bench, deployable, self.runtime)
+
+    def scored_before(self) -> Entry | None:
+        """What is kept of the score on the validation images, where that is known already."""
+        return self.context.cache.get("score", score_key(self.keys.score, self.runtime()))
 
     def timed(self, deployable: Deployable, runtime: Runtime, skeleton: str) -> dict[str, Any]:
         """The latency of a deployable and what is taken with it, by the names of a record's fields."""
@@ -90,9 +95,7 @@ class Stages:
             if known is None:
                 context.note("time")
                 self.log.ran("latency")
-                context.runner.load(runtime, deployable, settings.threads)
-                with context.machine.alone():
-                    timing = context.runner.time(settings)
+                timing = timed_alone(context.runner, context.machine, runtime, deployable, settings)
                 measured = measures_of(timing)
                 if timing.steady:  # a latency that was disturbed is not shared with other nets
                     context.cache.put("latency", key, measured)
@@ -109,15 +112,7 @@ class Stages:
                 known = context.cache.get("deploy", key) or self._deploy_and_store(graph)
         else:
             self.log.known("train", "compress", "deploy")
-        meta = known.meta
-        deployable = Deployable(
-            known.file(meta["path"]),
-            tuple(known.file(name) for name in meta["beside"]),
-            meta["format"],
-            meta["precision"],
-            meta["input"],
-        )
-        return Deployed(deployable, self.runtime(), meta)
+        return Deployed(restored(known.meta, known.file), self.runtime(), known.meta)
 
     def _deploy_and_store(self, graph: Entry) -> Entry:
         context = self.context
@@ -127,14 +122,8 @@ class Stages:
         own = self.folder / GRAPH
         shutil.copyfile(graph.file(GRAPH), own)
         deployable, skeleton = self.deploy(self.bench, Deployable(own))
-        plain = {name: value for name, value in asdict(deployable).items() if name not in ("path", "beside")}
-        meta = {**plain, **graph.meta} | {
-            "path": deployable.path.name,
-            "beside": [file.name for file in deployable.beside],
-            "file_bytes": sum(file.stat().st_size for file in deployable.files),
-            "skeleton": skeleton,
-        }
-        return context.cache.put("deploy", self.keys.deploy, meta, {file.name: file for file in deployable.files})
+        files = {file.name: file for file in deployable.files}
+        return context.cache.put("deploy", self.keys.deploy, noted(deployable, skeleton, graph.meta), files)
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
         meta = self._score(deployed, self.keys.score, self.context.runner, "validation")
@@ -147,18 +136,23 @@ class Stages:
         return {"test_accuracy": meta["accuracy"], "test_images": meta["images"]}
 
     def _score(
-        self, deployed: Deployed, key: str, runner: Runner, split: Literal["validation", "test"]
+        self, deployed: Deployed, stage_key: str, runner: Runner, split: Literal["validation", "test"]
     ) -> Mapping[str, Any]:
-        context = self.context
+        context, key = self.context, score_key(stage_key, deployed.runtime)
         known = context.cache.get("score", key)
         if known is None:
             context.note("measure" if split == "validation" else "test")
             self.log.ran("score")
-            runner.load(deployed.runtime, deployed.deployable, self.recipe.train.threads)
             images = context.data.validation if split == "validation" else context.data.test
-            scores = score(runner.logits, images, step_aside=context.machine.step_aside)
-            measured = {"accuracy": scores.accuracy, "f1": scores.f1, "images": scores.n}
-            known = context.cache.put("score", key, measured)
+            scores = loaded_and_scored(
+                runner,
+                deployed.runtime,
+                deployed.deployable,
+                self.recipe.train,
+                images,
+                context.machine.step_aside,
+            )
+            known = context.cache.put("score", key, scores.measures)
         else:
             self.log.known("score")
         return known.meta

@@ -116,6 +116,32 @@ def test_the_time_of_a_teacher_is_counted(make_bench, counted):
     assert bench.teacher_seconds > first
 
 
+THREADS = """
+def data(self, images, bench):
+    SEEN.append(("data", torch.get_num_threads()))
+    return images
+
+def loss(self, loss, bench):
+    SEEN.append(("loss", torch.get_num_threads()))
+    return loss
+"""
+
+
+def test_a_training_has_the_threads_of_its_own_recipe(make_bench, tricks, tiny_recipe, seen):
+    recipe = tiny_recipe(plugins=[str(tricks(counts=THREADS))], tricks={"counts": {}}, train={"threads": 2})
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(5)
+        bench = make_bench(recipe)
+        bench.teacher({"train": {"threads": 3}, "tricks": {"counts": {}}}, 1.0)
+        bench.train(bench.build_net())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+    counts = seen(discover(recipe.plugins), "counts")
+    assert counts == [("data", 2), ("data", 3), ("loss", 3), ("loss", 2)]
+
+
 EPOCHS = 60.0  # long enough that both would be at it at once
 ASK = """
 import json, sys

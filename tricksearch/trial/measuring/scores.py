@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tricksearch.contract import Images, TrialError
+from tricksearch.contract import Deployable, Images, Runtime, TrialError
+
+if TYPE_CHECKING:
+    from tricksearch.records.settings import TrainSettings
+    from tricksearch.trial.measuring.runner import Runner
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,11 @@ class Scores:
     accuracy: float
     f1: float
     n: int
+
+    @property
+    def measures(self) -> dict[str, Any]:
+        """Plain JSON, as a stage keeps it."""
+        return {"accuracy": self.accuracy, "f1": self.f1, "images": self.n}
 
 
 def score(
@@ -41,6 +50,22 @@ def score(
             raise TrialError("the deployable returned logits that are not finite")
         guesses.append(given.argmax(axis=1))
     return scores(np.concatenate(guesses), images.labels.cpu().numpy(), images.num_classes)
+
+
+def loaded_and_scored(
+    runner: Runner,
+    runtime: Runtime,
+    deployable: Deployable,
+    settings: TrainSettings,
+    images: Images,
+    step_aside: Callable[[], None] = lambda: None,
+) -> Scores:
+    """Score what a runtime computes, with the threads of the training; `images` are those that the runner holds.
+
+    Raises TrialError, as where the runtime fails, and MemoryError.
+    """
+    runner.load(runtime, deployable, settings.threads)
+    return score(runner.logits, images, step_aside=step_aside)
 
 
 def scores(guesses: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], num_classes: int) -> Scores:

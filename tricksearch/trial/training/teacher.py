@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -40,9 +42,17 @@ def _net(given: str | dict[str, Any]) -> dict[str, Any]:
     return NetSettings.model_validate({"name": given} if isinstance(given, str) else given).model_dump(mode="json")
 
 
+def taught(recipe: Recipe, train: Callable[[Recipe, int], tuple[nn.Module, Precision]]) -> nn.Module:
+    """The teacher of this recipe: frozen. `train` gives the trained net of a recipe and seed, and how it computes."""
+    return frozen(*train(recipe, SEED))
+
+
 def frozen(net: nn.Module, precision: Precision) -> nn.Module:
-    """The trained net as a teacher: images (N, C, H, W) -> logits (N, K), in evaluation mode, never trained on."""
-    net = precision.place(net).eval()
+    """A copy of the trained net as a teacher: images (N, C, H, W) -> logits (N, K), in evaluation mode, never trained.
+
+    It is a copy because others may use the net as it is.
+    """
+    net = precision.place(copy.deepcopy(net)).eval()
     for parameter in net.parameters():
         parameter.requires_grad_(False)
     return _Teacher(net, precision)

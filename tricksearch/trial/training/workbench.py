@@ -55,6 +55,7 @@ class Bench:
         net: Callable[[], nn.Module],
     ) -> None:
         self.recipe, self.seed, self.folder = recipe, seed, folder
+        self._limit_threads()  # before the first hook, and with it for all stages that run in this process
         self.num_classes = data.train.num_classes
         channels, height, width = data.train.pixels.shape[1:]
         self.input_shape = (int(channels), int(height), int(width))
@@ -128,7 +129,10 @@ class Bench:
         """A frozen net: images -> logits, trained once for the study and shared by its trials."""
         start, waited = time.perf_counter(), self.machine.waited
         recipe = recipe_of(spec, epochs, self.recipe)
-        net = self._teach(recipe)
+        try:
+            net = self._teach(recipe)
+        finally:
+            self._limit_threads()  # again: the workbench of a teacher has set its own
         self.teachers[recipe.key] = float(recipe.train.epochs)
         self.teacher_seconds += time.perf_counter() - start - (self.machine.waited - waited)
         return net
@@ -172,6 +176,10 @@ class Bench:
         # they draw, nor a teacher that is trained in one trial and read in the next, can shift it.
         torch.manual_seed(self.stream(name))
         return train(net, plan)
+
+    def _limit_threads(self) -> None:
+        """Have torch compute with the threads of the recipe, whose number can change the last bits of a sum."""
+        torch.set_num_threads(self.recipe.train.threads)
 
     def _between_batches(self) -> None:
         self.machine.step_aside()
