@@ -40,7 +40,7 @@ class Pool:
     """Trials that were trained to their end, and what each told at its rungs; the first is the baseline."""
 
     records: Sequence[Record]
-    told: dict[int, list[tuple[int, dict[str, float]]]]  # trial -> (epoch, measures), by epoch
+    reports: dict[int, list[tuple[int, dict[str, float]]]]  # trial -> (epoch, measures), by epoch
     epochs: int
 
     def points(self, records: Sequence[Record]) -> list[tuple[float, float]]:
@@ -151,7 +151,7 @@ def _play(pool: Pool, order: Sequence[Record], rule: str | None) -> Search:
     spents: list[int] = []
     shares: list[float] = []
     for record in order:
-        reports = [report for report in pool.told[record.trial] if report[0] in stopping.rungs]
+        reports = [report for report in pool.reports[record.trial] if report[0] in stopping.rungs]
         ended = next((epoch for epoch, measures in reports if stopping.report(record.trial, epoch, measures)), None)
         if ended is None:
             finished.append(record)
