@@ -92,20 +92,20 @@ BROKEN = {
         f'{CLASS}    a: Annotated[int, Int(1, 2, when={{"b": "x"}})] = 1\n'
         f'    b: Annotated[str, Choice("x", "y")] = "x"\n{HOOK}',
         {},
-        "'a' hangs on 'b', which must be an unconditional Choice before it with 'x'",
+        "'a' depends on 'b', which must be an unconditional Choice before it with 'x'",
     ),
     "condition on no option": (
         f'{CLASS}    b: Annotated[str, Choice("x", "y")] = "x"\n'
         f'    a: Annotated[int, Int(1, 2, when={{"b": "z"}})] = 1\n{HOOK}',
         {},
-        "'a' hangs on 'b', which must be an unconditional Choice before it with 'z'",
+        "'a' depends on 'b', which must be an unconditional Choice before it with 'z'",
     ),
     "condition on a condition": (
         f'{CLASS}    c: Annotated[str, Choice("x", "y")] = "x"\n'
         f'    b: Annotated[str, Choice("x", "y", when={{"c": "x"}})] = "x"\n'
         f'    a: Annotated[int, Int(1, 2, when={{"b": "x"}})] = 1\n{HOOK}',
         {},
-        "'a' hangs on 'b', which must be an unconditional Choice",
+        "'a' depends on 'b', which must be an unconditional Choice",
     ),
     "no default": (f"{CLASS}    a: Annotated[float, Float(0.0, 1.0)]\n{HOOK}", {}, "'a' needs a default"),
     "no card": (f"{CLASS}{HOOK}", {"card": ""}, "the module's docstring, the trick's card, is missing"),
