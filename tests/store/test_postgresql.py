@@ -244,3 +244,23 @@ def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_p
     assert store.count() == 1
     assert PASSWORD not in str(store.fact(STUDY))
     store.close()
+
+
+def test_records_are_set_aside_with_their_facts_or_not_at_all(server, tmp_path, make_study, make_record, monkeypatch):
+    study = make_study(store=server, name="aside")
+    (tmp_path / "run").mkdir()
+    store, _ = open_study(tmp_path / "run", study, discover(study.plugins))
+    records = [make_record(0, study.base_recipe()), make_record(1, study.recipe({"solo": {"kind": "a"}}))]
+    for record in records:
+        store.add([record])
+    with monkeypatch.context() as patch:
+        patch.setattr("tricksearch.store.store._put", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            store.set_aside(records[1:], {MARK: 7})
+    assert (len(store.records()), store.fact(MARK)) == (2, None)
+    store.set_aside(records[1:], {MARK: 7})
+    assert [record.trial for record in store.records()] == [0]
+    assert [record.trial for record in store.records_set_aside()] == [1]
+    assert store.fact(MARK) == 7
+    store.add([make_record(2, study.recipe({"solo": {"kind": "a"}}))])  # its recipe and seed may be run again
+    store.close()
