@@ -151,8 +151,8 @@ def test_a_model_that_is_not_the_one_measured_is_not_shipped(copy, monkeypatch, 
     """The record of a run on another machine, whose training gives another net here."""
     real = shipping._read
 
-    def elsewhere(folder):
-        run = real(folder)
+    def elsewhere(folder, url=None):
+        run = real(folder, url)
         changed = [
             dataclasses.replace(each, measures=each.measures | {"accuracy": each.accuracy + 2 / 3})
             for each in run.records
