@@ -45,6 +45,8 @@ def test_the_tables_and_the_page_are_written_and_the_folder_opens_the_same(study
     for name in ("records.parquet", "front.csv", "best.yaml", "verdicts.csv", "report.html", "study.resolved.yaml"):
         assert (tmp_path / "run" / name).is_file(), name
     again = tricksearch.open(tmp_path / "run")
+    (tmp_path / "run" / "report.html").unlink()
+    assert again.write().is_file()
     pd.testing.assert_frame_equal(again.records(), run.records())
     pd.testing.assert_frame_equal(again.verdicts(), run.verdicts())
     assert again.study == run.study

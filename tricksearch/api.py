@@ -66,6 +66,16 @@ class Run:
 
         return figure(self._records, self.study.goals)
 
+    def write(self) -> Path:
+        """Write the tables and the page into the run folder again, as `tricksearch report` does; returns the page.
+
+        Raises InputError where a file cannot be written.
+        """
+        from tricksearch.report.results import REPORT, write_results
+
+        write_results(self.folder, self.study, self._records, self.findings)
+        return self.folder / REPORT
+
     def export(self, pick: str = "knee", to: str | Path | None = None) -> Path:
         """Write a record's model to a folder that runs without tricksearch, and return the folder.
 
@@ -119,7 +129,7 @@ def run(
         address=address,
         local=local,
         changed_tricks=changed_tricks,
-        at_end=lambda: written.append(_write(folder, loaded.store)),
+        at_end=lambda: written.append(_written(folder, loaded.store)),
     )
     return written[0]
 
@@ -137,11 +147,9 @@ def open(folder: str | Path, url: str | None = None) -> Run:  # as in io.open: t
         return Run(Path(folder), study, stored.records(), findings_or_why(study, stored.store), url)
 
 
-def _write(folder: Path, url: str | None) -> Run:
-    from tricksearch.report.results import write_results
-
+def _written(folder: Path, url: str | None) -> Run:
     opened = open(folder, url)
-    write_results(folder, opened.study, opened._records, opened.findings)
+    opened.write()
     return opened
 
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tricksearch.cli import formats
-from tricksearch.cli.results import write_run
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
 from tricksearch.records.averages import averaged
@@ -20,7 +19,6 @@ from tricksearch.records.settings import DataSettings
 if TYPE_CHECKING:
     from tricksearch.store.changed_code import ChangedTricks
     from tricksearch.study.study import Study
-    from tricksearch.verdicts.findings import Findings
 
 
 @dataclass(frozen=True)
@@ -83,6 +81,7 @@ def ablate_command(path: Path, around: str | None, seeds: int | None, options: R
 
 def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
     """Run a study in its folder, write what follows from its records, and show the main of it."""
+    from tricksearch import api
     from tricksearch.cli.progress import Progress
     from tricksearch.cli.verdicts import digest
     from tricksearch.report.results import REPORT
@@ -92,7 +91,12 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
     if study.trial == "train":
         load_shown(study.data, terminal, options.quiet)
     progress = Progress(terminal, folder, options.quiet)
-    written: list[Findings] = []
+    written: list[api.Run] = []
+
+    def write() -> None:
+        written.append(api.open(folder, study.store))
+        written[0].write()
+
     try:
         records = run_study(
             study,
@@ -102,13 +106,13 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
             address=options.address,
             local=options.local,
             changed_tricks=options.changed_tricks,
-            at_end=lambda: written.append(write_run(folder, study.store)),
+            at_end=write,
         )
     finally:
         progress.close()
     if not options.quiet:
         _show(terminal.console, records, study, folder, progress.why)
-        digest(terminal.console, written[0], study.objectives, folder)
+        digest(terminal.console, written[0].findings, study.objectives, folder)
         terminal.console.print(f"Report: {folder / REPORT}", soft_wrap=True)
     if not any(record.finished for record in records):
         reasons = "; ".join(dict.fromkeys(record.reason for record in records if record.reason))
