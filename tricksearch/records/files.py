@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 
-def replace_file(path: Path, write: Any) -> None:
-    """Write a file beside its place and move it there."""
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` make a file beside its place, and move it there in one step. Raises OSError."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(temporary)

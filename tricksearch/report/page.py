@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import os
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
@@ -16,6 +15,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tricksearch.contract import InputError
 from tricksearch.records.averages import averaged
+from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.report.embedded import embedded_data
@@ -48,12 +48,9 @@ def write_report(
     where the file cannot be written.
     """
     text = render(records, study, findings)
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        part.write_text(text, encoding="utf-8")
-        os.replace(part, path)
+        replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
     except OSError as error:
-        part.unlink(missing_ok=True)
         raise InputError(
             f"the report cannot be written: {error.strerror}",
             place=str(path),

@@ -56,7 +56,7 @@ def go_on(store: Store, changed: Mapping[str, str], how: ChangedTricks) -> list[
     for name, earlier in changed.items():
         ids = [record.id for record in having(records, [name])]
         note = asdict(CodeChange(name, earlier, how, ids))
-        notes.append(note)
+        notes += [] if note in notes else [note]  # it is where `keep` was broken off before its end
         did = "kept, as if they were of the code as it is now" if how == "keep" else "set aside"
         sentences.append(f"the code of {name} changed, and {_count(len(ids))} with it {_were(len(ids))} {did}")
     if how == "keep":

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tricksearch.contract import InputError, Registry, has_source, inner_tricks, source_hash
 from tricksearch.contract.code import CODE
+from tricksearch.records.files import replace_file
 from tricksearch.records.record import Record
 from tricksearch.store.changed_code import CHOICE, ChangedTricks, go_on, having
 from tricksearch.store.facts import HISTORY, SOURCES, STUDY
@@ -143,9 +144,8 @@ def _in_database(folder: Path, url: str, name: str) -> Store:
             f"{folder / POINTER}",
         )
     store = Store(url, schema, hold=True)
-    part = folder / f".{POINTER}.part"
-    part.write_text(json.dumps({"url": here, "schema": schema}, indent=1) + "\n", encoding="utf-8")
-    os.replace(part, folder / POINTER)
+    text = json.dumps({"url": here, "schema": schema}, indent=1) + "\n"
+    replace_file(folder / POINTER, lambda part: part.write_text(text, encoding="utf-8"))
     return store
 
 

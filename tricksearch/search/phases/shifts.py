@@ -51,9 +51,7 @@ def _swapped(pair: tuple[Verdict, Verdict], other: tuple[Verdict, Verdict]) -> b
     """Whether two tricks stand in one order at the short budget and in the other at the full one, beyond doubt."""
     orders = []
     for mine, theirs in zip(pair, other, strict=True):
-        if None in (mine.low_alone, mine.high_alone, theirs.low_alone, theirs.high_alone):
+        if mine.low_alone is None or mine.high_alone is None or theirs.low_alone is None or theirs.high_alone is None:
             return False
-        above = mine.low_alone > theirs.high_alone  # type: ignore[operator]
-        below = mine.high_alone < theirs.low_alone  # type: ignore[operator]
-        orders.append(above - below)
+        orders.append((mine.low_alone > theirs.high_alone) - (mine.high_alone < theirs.low_alone))
     return orders[0] * orders[1] < 0
