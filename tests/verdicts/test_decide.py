@@ -89,7 +89,7 @@ def test_it_is_no_stricter_than_bonferroni_and_no_laxer_than_holm():
 
     rng = np.random.default_rng(0)
     between = 0
-    for _ in range(30):
+    for _ in range(10):
         found = decide([estimate(e, 0.4, str(at)) for at, e in enumerate(rng.normal(0.5, 1, 8))], **ACCURACY)
         p, adjusted = [each.p for each in found], np.array([each.p_adjusted for each in found])
         bonferroni, holm = (multipletests(p, 0.05, method)[1] for method in ("bonferroni", "holm"))
