@@ -33,7 +33,7 @@ import numpy as np
 
 from benchmarks.support.common import Row, give_result, hardware_line, print_rows, ratio, run_python
 from benchmarks.support.stopwatch_parts import CONDITIONS, PARTS, PASSES, Figures
-from benchmarks.support.ways_of_timing import BLOCKS, LOOP, at_two_moments, interleaved
+from benchmarks.support.ways_of_timing import BLOCKS, at_two_moments, interleaved
 
 NICE = 15  # Ray starts its workers so
 WITHIN = 0.02
@@ -58,7 +58,10 @@ def main(arguments: list[str]) -> list[Row]:
         figures = run_python("-m", "benchmarks.stopwatch", part, *numbers).result
         rows += ROWS[part](figures)
     print(f"one thread, batch 1; load average {os.getloadavg()[0]:.1f} at the end")
-    print_rows("The stopwatch. Ranges are shares of the truth, the median of all rounds; what stands behind ; is the peer", rows)
+    print_rows(
+        "The stopwatch. Ranges are shares of the truth, the median of all rounds; what stands behind ; is the peer",
+        rows,
+    )
     return rows
 
 
@@ -101,20 +104,20 @@ def _width(shares: Array) -> float:
     return float(np.diff(np.log(_quantiles(shares)))[0])
 
 
-def itself_rows(figures: Figures, where: str = "quiet") -> list[Row]:
+def itself_rows(figures: Figures, where: str = "idle") -> list[Row]:
     """How often two files that are alike are seen to be so."""
     rows = []
     for name, words in (("itself", "itself"), ("copy", "a copy with other names")):
         ways = {way: np.array(values, dtype=float) for way, values in figures[name].items()}
-        n = f"{len(ways['stopwatch'])} each; the loop {LOOP} calls, {OWN_TOOL} 1,000"
+        n = f"{len(ways['stopwatch'])} each"
         close = {way: f"{np.mean(abs(values[:, 0] - 1) <= WITHIN):.1%}" for way, values in ways.items()}
         worst = {way: f"{_worst(values):.1%}" for way, values in ways.items()}
         rows += [
-            Row(f"{where}, file against {words}: ratio within 2 % of 1", close["stopwatch"],
+            Row(f"{where}, file against {words}: within 2 % of 1", close["stopwatch"],
                 f"loop {close['loop']}, {OWN_TOOL} {close['tool']}", "", "at least 95 %", n),
             Row(f"{where}, file against {words}: called faster or slower", _called(ways["stopwatch"]),
-                f"loop {_called(ways['loop'])}, {OWN_TOOL} has no interval", "", "at most 5 %", n),
-            Row(f"{where}, file against {words}: error that 95 % keep within", worst["stopwatch"],
+                f"loop {_called(ways['loop'])}; {OWN_TOOL}: no interval", "", "at most 5 %", n),
+            Row(f"{where}, file against {words}: error of 95 %, at most", worst["stopwatch"],
                 f"loop {worst['loop']}, {OWN_TOOL} {worst['tool']}", "", "at most 2 %", n),
         ]  # fmt: skip
     shown = f"{figures['disturbed']:.0%}"
@@ -124,7 +127,7 @@ def itself_rows(figures: Figures, where: str = "quiet") -> list[Row]:
 
 def busy_rows(figures: Figures) -> list[Row]:
     """The same beside a loop on the same core."""
-    return itself_rows(figures, "beside a busy loop on one core")
+    return itself_rows(figures, "busy core")
 
 
 def _worst(values: Array) -> float:

@@ -33,7 +33,6 @@ STUDY = {
     "data": {"name": "digits", "validation": 0.5, "test": 0.3, "train_images": 200},
     "net": {"name": "resnet_small", "widths": [32, 64, 128], "blocks": 1},
     "train": {"epochs": 15, "batch_size": 32},
-    "latency": {"block_seconds": 0.02},
 }
 
 

@@ -69,7 +69,7 @@ def ranges(folder: Path, seconds: float, repeats: int) -> Figures:
     Returns `rounds` (loadings, ROUNDS, 3) in seconds, and the stopwatch's ratios `itself` and `int8`.
     """
     end, base, int8 = time.monotonic() + seconds, timed_files.plain(folder), timed_files.int8(folder)
-    taken, ours = [], dict[str, list[float]](itself=[], int8=[])
+    taken, ours = list[Any](), dict[str, list[float]](itself=[], int8=[])
     with _tools() as (runner, machine):
         while len(taken) < 2 or (time.monotonic() < end and len(taken) < repeats):
             with machine.alone():
@@ -171,9 +171,9 @@ def _under(name: str, machine: Machine, beside: list[psutil.Process]) -> Iterato
 
 # The share of the time that a part may take, after which it ends with what it has.
 PARTS: dict[str, tuple[Callable[[Path, float, int], Figures], float]] = {
-    "ranges": (ranges, 0.24),
-    "itself": (itself, 0.3),
-    "busy": (busy, 0.24),
+    "ranges": (ranges, 0.18),
+    "itself": (itself, 0.36),
+    "busy": (busy, 0.25),
     "cost": (cost, 0.07),
-    "training": (training, 0.15),
+    "training": (training, 0.14),
 }
