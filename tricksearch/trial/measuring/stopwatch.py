@@ -82,12 +82,18 @@ class Stopwatch:
         self._measured = 0
 
     def time(
-        self, files: Sequence[Loaded], baseline: Sequence[Predictor], images: Array, settings: LatencySettings
+        self,
+        files: Sequence[Loaded],
+        baseline: Sequence[Predictor],
+        images: Array,
+        settings: LatencySettings,
+        fastest_ms: float | None = None,
     ) -> list[Timing]:
         """Time files of one device, together, on batches filled from images float32 (N, C, H, W), N >= 1.
 
         `baseline` are the loaded copies of the plain net's file. The caller sees to it that the machine is otherwise
-        idle, and that every copy has run before. Several files are timed for as many times longer.
+        idle, and that every copy has run before. Several files are timed for as many times longer. `fastest_ms` is
+        the yardstick's time at the machine's fastest, as far as others know it.
         """
         batch, device = filled(images, settings.batch), files[0].device
         yardstick = [_call(copy, batch) for copy in baseline] if device == "cpu" else [gpu.reference()]
@@ -103,7 +109,7 @@ class Stopwatch:
             seconds=settings.seconds * len(files),
             block_seconds=settings.block_seconds,
             one_thread=device == "cpu" and all(file.threads == 1 for file in files),
-            fastest=self._fastest.get(known_as, math.inf),
+            fastest=min(self._fastest.get(known_as, math.inf), (fastest_ms or math.inf) / 1e3),
             clock=self._clock,
             seed=self._measured,
         )
