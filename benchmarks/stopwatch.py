@@ -1,6 +1,6 @@
 """How far a latency can be trusted: the stopwatch against other ways of timing, beside a busy loop, beside training.
 
-    python -m benchmarks stopwatch [--repeats 200] [--minutes 11] [--parts ranges itself busy cost training]
+    python -m benchmarks stopwatch [--repeats 200] [--minutes 10] [--parts ranges itself busy cost training]
 
 The files are those of the demo's net, untrained: plain, in INT8 and with SE. The parts:
 
@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> list[Row]:
         prog="stopwatch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--repeats", type=int, default=200, help="of each comparison, at most")
-    parser.add_argument("--minutes", type=float, default=11.0, help="for all parts together")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all parts together")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
     asked = parser.parse_args(arguments)
     print(hardware_line())

@@ -33,8 +33,8 @@ RECORD: Mapping[str, str] = {
     "latency_note": "what the stopwatch could not tell, or what disturbed it",
     "graph": "a mark of what was timed: records that share it have one graph, called in one way",
     "timing": "JSON: the moment of the timing, in ms: `ms` of the file, `baseline_ms` of the plain net's, "
-    "`yardstick_ms` of what it was timed in turn with, `fastest_ms` of that at its fastest, `refers_to_ms` of that at the moment that "
-    "`latency_ms` refers to",
+    "`yardstick_ms` of what it was timed in turn with, `fastest_ms` of that at its fastest, `refers_to_ms` of that at "
+    "the moment that `latency_ms` refers to",
     "device_ms": "median time of a run on a GPU by its own events, copies left out; empty on a CPU",
     "device_p95_ms": "the 95th percentile of the same",
     "started": "ISO 8601, UTC",

@@ -27,6 +27,7 @@ SETTINGS = LatencySettings()
 ROUNDS = 60  # of a loading, for the ways of timing that are compared with the stopwatch
 SHAPES = ((16, 32, 64), (24, 48, 96), (32, 64, 128), (48, 96, 192), (64, 128, 256))
 KINDS = (timed_files.plain, timed_files.int8, timed_files.with_se)
+RENEWED = 5  # repeats after which a new runner loads the plain net's file again: its copies err together
 CONDITIONS = ("idle", "lock", "no lock")
 PASSES = 2
 Figures = dict[str, Any]
@@ -70,8 +71,8 @@ def ranges(folder: Path, seconds: float, repeats: int) -> Figures:
     """
     end, base, int8 = time.monotonic() + seconds, timed_files.plain(folder), timed_files.int8(folder)
     taken, ours = list[Any](), dict[str, list[float]](itself=[], int8=[])
-    with _tools() as (runner, machine):
-        while len(taken) < 2 or (time.monotonic() < end and len(taken) < repeats):
+    while len(taken) < 2 or (time.monotonic() < end and len(taken) < repeats):
+        with _tools() as (runner, machine):
             with machine.alone():
                 taken.append(rounds([loaded(file, _image()) for file in (base, base, int8)], ROUNDS).tolist())
             ours["itself"].append(_timed(runner, machine, base, base).ratio)
@@ -89,18 +90,19 @@ def itself(folder: Path, seconds: float, repeats: int) -> Figures:
     files = {"itself": base, "copy": timed_files.renamed(base, folder / "renamed.onnx")}
     figures: Figures = {name: {"stopwatch": [], "loop": [], "tool": []} for name in files}
     marked = []
-    with _tools() as (runner, machine):
-        for _ in range(repeats):
-            for name, file in files.items():
-                timing = _timed(runner, machine, file, base)
-                marked.append(not timing.reliable)
-                figures[name]["stopwatch"].append((timing.ratio, *(timing.bounds or (None, None))))
-                with machine.alone():
-                    figures[name]["loop"].append(plain_loop(loaded(file, _image()), loaded(base, _image())))
-                    first, second = onnxruntime_test_ms(base.path), onnxruntime_test_ms(file.path)
-                figures[name]["tool"].append((second / first, None, None))
-            if time.monotonic() > end:
-                break
+    for start in range(0, repeats, RENEWED):
+        with _tools() as (runner, machine):
+            for _ in range(start, min(start + RENEWED, repeats)):
+                for name, file in files.items():
+                    timing = _timed(runner, machine, file, base)
+                    marked.append(not timing.reliable)
+                    figures[name]["stopwatch"].append((timing.ratio, *(timing.bounds or (None, None))))
+                    with machine.alone():
+                        figures[name]["loop"].append(plain_loop(loaded(file, _image()), loaded(base, _image())))
+                        first, second = onnxruntime_test_ms(base.path), onnxruntime_test_ms(file.path)
+                    figures[name]["tool"].append((second / first, None, None))
+                if time.monotonic() > end:
+                    return figures | {"disturbed": float(np.mean(marked))}
     return figures | {"disturbed": float(np.mean(marked))}
 
 
