@@ -48,11 +48,13 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
 
     Returns `graphs`, by each graph's mark the fields of its latency; `ties`, groups of marks that are equally fast as
     far as this machine can tell, which have one latency; and `left_out`, why a graph was not timed, by its mark. What
-    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError and MemoryError.
+    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError, MemoryError, and
+    InputError where the cache cannot be written.
     """
     recipes = {record.graph: (Recipe.model_validate(record.recipe), record) for record in records}
     if not recipes:
         return {"graphs": {}, "ties": [], "left_out": {}}
+    cache.check()  # its folder may be gone: then every graph is left out
     first = next(iter(recipes.values()))[0]
     patient = first.latency.model_copy(update={"seconds": PATIENCE * first.latency.seconds})
     data = cached_data(first.data)
