@@ -227,6 +227,24 @@ def test_processes_that_put_get_and_prune_at_once_meet_no_half_entry(cache, tmp_
     assert all(cache.get(each.stage, each.key) for each in cache.usage())
 
 
+def test_an_entry_that_is_removed_and_stored_anew_while_it_is_read_is_read_anew(cache, monkeypatch):
+    """Between the look for entry.json and the look whether its folder is there, another process prunes and stores."""
+    stored(cache, meta={"n": 1})
+    real = module._proved
+
+    def late(folder: Path) -> tuple:
+        monkeypatch.setattr(module, "_proved", real)
+        cache.prune(0)
+        with pytest.raises(FileNotFoundError):
+            real(folder)
+        stored(cache, meta={"n": 2})
+        raise FileNotFoundError(folder / "entry.json")
+
+    monkeypatch.setattr(module, "_proved", late)
+    assert cache.get("train", "k").meta == {"n": 2}
+    assert cache.get("train", "k").meta == {"n": 2}, "it was not taken for damaged"
+
+
 def test_the_first_of_two_entries_is_kept(cache):
     stored(cache, meta={"n": 1}, files={"a": b"first"})
     stored(cache, meta={"n": 2}, files={"a": b"second"})

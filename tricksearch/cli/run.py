@@ -152,7 +152,7 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
     )
     if "search" in study.phases and searched < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
-    for sentence in (machine_moved(records), ties_line(means)):
+    for sentence in (machine_moved(means), ties_line(means)):
         if sentence:
             console.print(sentence, markup=False)
     if not front:

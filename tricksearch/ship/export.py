@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
+from tricksearch.records.averages import averaged, mean_of
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
@@ -75,7 +76,7 @@ def export_run(
     that was measured, and whatever a stage raises.
     """
     run = _read(folder, url)
-    record = picked_record(run.records, run.study, pick, folder)
+    record = mean_of([picked_record(run.records, run.study, pick, folder)])  # with the latency of the front's timing
     target = (to if to is not None else folder / "export" / record.id).resolve()
     refuse_target(target)
     recipe = Recipe.model_validate(record.recipe)
@@ -167,7 +168,7 @@ def _contents(
     taken = sorted(set(models) & {*OWN, BASELINE})
     if taken:
         raise TrialError(f"the deployable's file '{taken[0]}' has the name of a file that an export writes")
-    baseline = baseline_of(run.records)
+    baseline = baseline_of(averaged(run.records))
     subject = Subject(
         run.study.name,
         pick,

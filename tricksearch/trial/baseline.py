@@ -56,6 +56,12 @@ def baseline_of(recipe: Recipe, context: JobContext) -> Baseline:
     return Baseline(key, Deployable(entry.file(GRAPH)))
 
 
+def known_yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, context: JobContext) -> float | None:
+    """The milliseconds of the yardstick that this machine's latencies refer to, or None where there are none yet."""
+    entry = context.cache.get("latency", yardstick_key(recipe, baseline.key, device))
+    return None if entry is None else float(entry.meta["ms"])
+
+
 def yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, measured: float, context: JobContext) -> float:
     """The milliseconds of the yardstick that this machine's latencies refer to, `measured` where there are none yet.
 

@@ -82,28 +82,26 @@ class Cache:
     def get(self, stage: str, key: str) -> Entry | None:
         """The entry, its files proved by their checksums; None where there is none or it was damaged."""
         folder = self.folder / stage / key
-        try:
-            entry = json.loads((folder / _ENTRY).read_bytes())
-            body, mark = entry["body"], entry["check"]
-            if mark != _digest(_canonical(body)):
-                raise ValueError("its entry.json was changed")
-            for name, check in body["files"].items():
-                if _file_digest(folder / name) != check:
-                    raise ValueError(f"its file {name} was changed")
-            meta, files = body["meta"], body["files"]
-        except FileNotFoundError:
-            if not folder.exists():
+        while True:
+            try:
+                before = _which(folder)
+                meta, files = _proved(folder)
+            except FileNotFoundError:
+                now = _which(folder)
+                if now is None:
+                    return None
+                if before != now:  # another process removed it, and one stored it anew
+                    continue
+                self._drop(folder, "a file is missing")
                 return None
-            self._drop(folder, "a file is missing")
-            return None
-        except PermissionError as error:
-            raise self._refused(error) from error
-        except (ValueError, KeyError, TypeError) as error:
-            self._drop(folder, str(error))
-            return None
-        with contextlib.suppress(OSError):  # a folder that may only be read can still be read
-            os.utime(folder / _ENTRY)
-        return Entry(stage, key, folder, meta, files)
+            except PermissionError as error:
+                raise self._refused(error) from error
+            except (ValueError, KeyError, TypeError) as error:
+                self._drop(folder, str(error))
+                return None
+            with contextlib.suppress(OSError):  # a folder that may only be read can still be read
+                os.utime(folder / _ENTRY)
+            return Entry(stage, key, folder, meta, files)
 
     def put(self, stage: str, key: str, meta: Mapping[str, Any], files: Mapping[str, Path] | None = None) -> Entry:
         """Store an entry; one that another process stored meanwhile is kept in its place. Raises OSError."""
@@ -222,6 +220,27 @@ class Cache:
                 with contextlib.suppress(FileNotFoundError):
                     if time.time() - path.stat().st_mtime > ABANDONED:
                         shutil.rmtree(path, ignore_errors=True)
+
+
+def _which(folder: Path) -> tuple[int, int] | None:
+    """What tells a folder from another one that takes its place; None where there is none."""
+    try:
+        status = folder.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
+def _proved(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    """The `meta` and the files of an entry. Raises OSError, and ValueError, KeyError or TypeError for what changed."""
+    entry = json.loads((folder / _ENTRY).read_bytes())
+    body, mark = entry["body"], entry["check"]
+    if mark != _digest(_canonical(body)):
+        raise ValueError("its entry.json was changed")
+    for name, check in body["files"].items():
+        if _file_digest(folder / name) != check:
+            raise ValueError(f"its file {name} was changed")
+    return body["meta"], body["files"]
 
 
 def _canonical(body: Mapping[str, Any]) -> bytes:

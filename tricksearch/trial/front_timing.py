@@ -40,18 +40,23 @@ FIELDS = (
     "timing",
 )
 
+PATIENCE = 3  # times as long as for one graph in a trial: the machine's fast state may have to be waited for
+
 
 def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> dict[str, Any]:
     """Time the graphs of these records together, one of each graph.
 
     Returns `graphs`, by each graph's mark the fields of its latency; `ties`, groups of marks that are equally fast as
     far as this machine can tell, which have one latency; and `left_out`, why a graph was not timed, by its mark. What
-    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError and MemoryError.
+    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError, MemoryError, and
+    InputError where the cache cannot be written.
     """
     recipes = {record.graph: (Recipe.model_validate(record.recipe), record) for record in records}
     if not recipes:
         return {"graphs": {}, "ties": [], "left_out": {}}
+    cache.check()  # its folder may be gone: then every graph is left out
     first = next(iter(recipes.values()))[0]
+    patient = first.latency.model_copy(update={"seconds": PATIENCE * first.latency.seconds})
     data = cached_data(first.data)
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())
     try:
@@ -72,7 +77,10 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
             ties: list[list[str]] = []
             for device, files in here.items():
                 baseline = baseline_of(first, context)
-                timings = timed_alone(runner, machine, list(files.values()), baseline.deployable, first.latency)
+                fastest = min(recipes[graph][1].timing["fastest_ms"] for graph in files)
+                timings = timed_alone(
+                    runner, machine, list(files.values()), baseline.deployable, patient, fastest_ms=fastest
+                )
                 refers_to = yardstick_ms(first, baseline, device, timings[0].yardstick_ms, context)
                 by_graph = dict(zip(files, timings, strict=True))
                 graphs |= {

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.recipe import Recipe
-from tricksearch.trial.baseline import baseline_of, yardstick_ms
+from tricksearch.trial.baseline import baseline_of, known_yardstick_ms, yardstick_ms
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.deployment import deploy, noted, restored, runtime_of
@@ -100,7 +100,12 @@ class Stages:
                 self.log.ran("latency")
                 baseline = baseline_of(self.recipe, context)
                 (timing,) = timed_alone(
-                    context.runner, context.machine, [(runtime, deployable)], baseline.deployable, settings
+                    context.runner,
+                    context.machine,
+                    [(runtime, deployable)],
+                    baseline.deployable,
+                    settings,
+                    known_yardstick_ms(self.recipe, baseline, runtime.device, context),
                 )
                 refers_to = yardstick_ms(self.recipe, baseline, runtime.device, timing.yardstick_ms, context)
                 measured = measures_of(timing, refers_to, settings, graph, runtime.device)

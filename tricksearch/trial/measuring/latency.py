@@ -17,11 +17,13 @@ def timed_alone(
     files: Sequence[tuple[Runtime, Deployable]],
     baseline: Deployable,
     settings: LatencySettings,
+    fastest_ms: float | None = None,
 ) -> list[Timing]:
     """Load deployables of one device and time them together, with the plain net's file as what they are compared with.
 
+    `fastest_ms` is the yardstick's time at the machine's fastest, where that is known.
     Raises TrialError, as where a runtime fails, and MemoryError.
     """
     runner.load_to_time(files, baseline, settings)  # while others may train: it can take minutes
     with machine.alone():
-        return runner.time(settings)
+        return runner.time(settings, fastest_ms)

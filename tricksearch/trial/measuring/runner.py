@@ -78,12 +78,14 @@ class Runner:
         answer = self._ask("logits", start=start, stop=stop)
         return np.frombuffer(base64.b64decode(answer["logits"]), np.float32).reshape(answer["shape"])
 
-    def time(self, settings: LatencySettings) -> list[Timing]:
+    def time(self, settings: LatencySettings, fastest_ms: float | None = None) -> list[Timing]:
         """Time what was loaded to be timed, in the order of its files. Raises TrialError, MemoryError.
 
-        The caller sees to it that the machine is otherwise idle; a GPU that others keep busy is refused.
+        The caller sees to it that the machine is otherwise idle; a GPU that others keep busy is refused. `fastest_ms`
+        is the yardstick's time at the machine's fastest, where that is known.
         """
-        answer = self._ask("time", 2 * settings.seconds * MOST_TOGETHER, settings=settings.model_dump())
+        patience = 2 * settings.seconds * MOST_TOGETHER
+        answer = self._ask("time", patience, settings=settings.model_dump(), fastest_ms=fastest_ms)
         return [Timing(**timing | {"copies": tuple(timing["copies"])}) for timing in answer["timings"]]
 
     def close(self) -> None:

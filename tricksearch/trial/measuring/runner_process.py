@@ -58,7 +58,8 @@ class _Server:
                 self._load_to_time(job["files"], job["baseline"], LatencySettings(**job["settings"]))
                 return {}
             if job["command"] == "time":
-                return {"timings": [asdict(timing) for timing in self._time(LatencySettings(**job["settings"]))]}
+                timings = self._time(LatencySettings(**job["settings"]), job["fastest_ms"])
+                return {"timings": [asdict(timing) for timing in timings]}
             if self._predictor is None:
                 raise TrialError("no deployable is loaded")
             logits = _run(self._predictor, _unit(self._pixels[job["start"] : job["stop"]]))
@@ -86,12 +87,12 @@ class _Server:
             Loaded(_copies(file, batch, settings.seconds), file["device"], file["threads"]) for file in files
         ]
 
-    def _time(self, settings: LatencySettings) -> list[Timing]:
+    def _time(self, settings: LatencySettings, fastest_ms: float | None) -> list[Timing]:
         if not self._to_time:
             raise TrialError("no deployable is loaded to be timed")
         note = gpu.wait_for_rest() if self._to_time[0].device == "cuda" else ""
         images = _unit(self._pixels[: max(settings.batch, *settings.batches, 1)])
-        timings = self._stopwatch.time(self._to_time, self._baseline, images, settings)
+        timings = self._stopwatch.time(self._to_time, self._baseline, images, settings, fastest_ms)
         return [
             replace(
                 timing,
