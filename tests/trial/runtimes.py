@@ -146,6 +146,13 @@ def load_counting(path, threads, precision):
     return predict
 
 
+def load_noted(path, threads, precision):
+    """It writes down each time that it is loaded."""
+    with open(f"{path}.loads", "a") as file:
+        file.write("one\n")
+    return lambda images: images.reshape(len(images), -1)[:, :2]
+
+
 def load_sleeping(path, threads, precision, milliseconds):
     """Takes that long, or longer."""
     import time

@@ -141,7 +141,7 @@ def test_words_in_a_source_invalidate_nothing(run, tricks):
     card.write_text(card.read_text().replace("Use when: testing", "Use when: never"))
     records, notes = run(**keys)
     assert notes == []
-    assert records[0].reused == list(STAGES)
+    assert records[0].reused == [stage for stage in STAGES if stage != "baseline"]
 
 
 @pytest.mark.parametrize("stage", STAGES)

@@ -96,9 +96,9 @@ class Stages:
         with context.cache.building("latency", key, context.machine):
             known = context.cache.get("latency", key)
             if known is None:
+                baseline = baseline_of(self.recipe, context)
                 context.note("time")
                 self.log.ran("latency")
-                baseline = baseline_of(self.recipe, context)
                 (timing,) = timed_alone(
                     context.runner,
                     context.machine,

@@ -17,6 +17,7 @@ from tests.trial.runtimes import (
     load_heavy,
     load_means,
     load_misfit,
+    load_noted,
     load_on_device,
     load_process,
     load_reader,
@@ -72,7 +73,7 @@ def test_a_file_that_is_damaged_says_so(runner, file, graph):
     file.path.write_bytes(b"no graph")
     with pytest.raises(TrialError, match=r"the runtime cannot load the file: \w*InvalidProtobuf: .*deployable"):
         runner.load(ONNX_RUNTIME, file, 1)
-    with pytest.raises(TrialError, match="cannot run the file: no deployable is loaded"):
+    with pytest.raises(TrialError, match=r"^no deployable is loaded$"):
         runner.logits(0, 1)
     runner.load(ONNX_RUNTIME, graph(0), 1)
     assert runner.logits(0, 1).shape == (1, 5)
@@ -92,7 +93,7 @@ def test_timing_fills_its_batches_and_tells_every_measure(runner, tmp_path):
     assert timing.ratio > 0
     assert timing.baseline_ms == timing.yardstick_ms > 0
     assert timing.fastest_ms > 0
-    assert FEWEST <= len(timing.copies) <= MOST
+    assert 1 <= len(timing.copies) <= MOST
     assert 0 < timing.rounds <= timing.runs < len(calls)
     assert 0 <= timing.disturbed <= 1
     assert timing.throughput.keys() == {"1", "9"}
@@ -105,15 +106,19 @@ def test_a_small_file_is_loaded_more_often_than_a_large_one(runner, tmp_path):
         deployable = Deployable(tmp_path / f"{mebibytes}")
         with deployable.path.open("wb") as file:
             file.truncate(mebibytes * MIB)
-        settings = LatencySettings(seconds=30, precision=0.5, block_seconds=0.001)
-        counts.append(len(time_one(runner, of(load_process), deployable, settings).copies))
+        patient = QUICK.model_copy(update={"seconds": 60.0})  # as long as loading may take
+        files = [(of(load_noted), deployable), (of(load_means), deployable)]  # of one file, the memory is taken too
+        runner.load_to_time(files, linear_net(tmp_path / "plain.onnx"), patient)
+        counts.append(len((tmp_path / f"{mebibytes}.loads").read_text().splitlines()))
     assert counts == [MOST, 4, FEWEST]
 
 
 def test_a_file_that_takes_long_to_load_is_loaded_a_few_times(runner, file):
     """As long as loading takes no longer than rounds may."""
-    settings = LatencySettings(seconds=0.001, precision=0.5, block_seconds=0.001)
-    assert len(time_one(runner, of(load_means), file, settings).copies) == FEWEST
+    files = [(of(load_noted), file), (of(load_means), file)]
+    hasty = QUICK.model_copy(update={"seconds": 1e-9})
+    runner.load_to_time(files, linear_net(file.path.with_name("plain.onnx")), hasty)
+    assert len(file.path.with_name("deployable.loads").read_text().splitlines()) == FEWEST
 
 
 def test_several_files_are_timed_together_in_their_order(runner, file, tmp_path):

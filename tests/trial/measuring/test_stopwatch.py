@@ -1,6 +1,8 @@
 """The stopwatch, on a machine of the tests' own: what a timing says, and what is remembered of the machine."""
 
+import contextlib
 import math
+import os
 
 import numpy as np
 import pytest
@@ -22,10 +24,16 @@ def once(milliseconds):
     return lambda images: milliseconds
 
 
+@contextlib.contextmanager
+def one_core():
+    """There is no other core to go to."""
+    yield False
+
+
 def time(machine, *files, baseline=0.5, watch=None, **keys):
     """Time files, each given by its milliseconds or as loaded, on a machine."""
     loaded = [file if isinstance(file, Loaded) else Loaded(machine.predictors(once(file))) for file in files]
-    watch = watch or Stopwatch(machine)
+    watch = watch or Stopwatch(machine, pinned=one_core)
     return watch.time(loaded, machine.predictors(once(baseline)), IMAGES, LatencySettings(**keys))
 
 
@@ -65,6 +73,53 @@ def test_a_neighbour_that_comes_and_goes_is_counted_and_its_rounds_are_not():
     assert timing.p99 < 4.0 / 0.06 * 1.05, "no call of a disturbed round is in it"
 
 
+@pytest.mark.parametrize("elsewhere", ["free", "worse"])
+def test_where_others_keep_the_core_busy_an_idler_one_is_tried_and_the_better_kept(elsewhere):
+    machine, entered = StandIn(), []
+    machine.busy = lambda now: now % 0.1 < 0.03
+
+    @contextlib.contextmanager
+    def idlest():
+        entered.append(machine.time)
+        machine.busy = (lambda now: False) if elsewhere == "free" else (lambda now: True)
+        yield True
+        machine.busy = lambda now: True
+
+    watch = Stopwatch(machine, pinned=idlest)
+    (timing,) = time(machine, 20.0, baseline=0.06, watch=watch, seconds=1.0, block_seconds=0.03)
+    assert len(entered) == 1
+    assert timing.ratio == pytest.approx(20.0 / 0.06, rel=0.01)
+    assert timing.reliable == (elsewhere == "free")
+    calm = StandIn()
+    time(calm, 2.0, watch=Stopwatch(calm, pinned=idlest))
+    assert len(entered) == 1, "a machine that is left alone is not moved"
+
+
+def test_the_fastest_state_that_others_know_counts():
+    machine = StandIn(slowness=lambda now: 1.8)
+    watch = Stopwatch(machine, pinned=one_core)
+    files = [Loaded(machine.predictors(once(2.0)))]
+    baseline, settings_of = machine.predictors(once(0.5)), LatencySettings(seconds=0.5)
+    (timing,) = watch.time(files, baseline, IMAGES, settings_of, fastest_ms=0.5)
+    assert machine.time >= 0.5, "it was waited for"
+    assert (timing.fastest_ms, timing.ratio) == pytest.approx((0.5, 4.0))
+
+
+def test_the_thread_is_held_to_one_core_and_let_go(monkeypatch):
+    held, load = [], [0.0, 90.0, 5.0, 50.0]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1, 2, 3})
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: held.append(set(cores)))
+    monkeypatch.setattr(stopwatch.psutil, "cpu_percent", lambda seconds, percpu: load)
+    with stopwatch.pinned_to_idlest_core() as can_choose:
+        assert can_choose
+        assert held == [{2}], "core 0 is idler, and not ours"
+    assert held == [{2}, {1, 2, 3}]
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {1})
+    with stopwatch.pinned_to_idlest_core() as can_choose:
+        assert not can_choose
+    assert len(held) == 2
+
+
 def test_several_threads_are_looked_at_as_such():
     machine = StandIn()
     machine.processor = lambda: 0.0  # it computes elsewhere
@@ -75,7 +130,7 @@ def test_several_threads_are_looked_at_as_such():
 
 def test_a_machine_that_is_slower_in_the_next_measurement_is_known_to_be():
     machine = StandIn(slowness=lambda now: 1.0 if now < 1 else 1.8)
-    watch = Stopwatch(machine)
+    watch = Stopwatch(machine, pinned=one_core)
     (first,) = time(machine, 2.0, watch=watch)
     machine.time = 1.0
     (second,) = time(machine, 2.0, watch=watch, seconds=0.5)
