@@ -3,8 +3,8 @@
 On a shared machine the speed moves by half from one minute to the next, and neither CPU time nor steal time shows it.
 Two files whose blocks alternate every few milliseconds meet the same machine, so the ratio of their times holds. What
 is left differs from one loading of a file to the next, by some percent for small nets, since the memory lies elsewhere:
-each file is loaded several times, and the interval of the ratio is that of the mean over these copies. See
-docs/measuring.md.
+each file is loaded several times, each copy is compared with one copy of the yardstick, and the interval of the ratio
+is that of the mean over these pairs. See docs/measuring.md.
 """
 
 from __future__ import annotations
@@ -176,7 +176,7 @@ def take_rounds(
     end = clock.now() + seconds
     for cycle in range(1, 10**6):
         for copy in draw.permutation(len(files[0])):
-            calls = [copies[copy] for copies in files] + [yardstick[int(draw.integers(len(yardstick)))]]
+            calls = [copies[copy] for copies in files] + [yardstick[copy % len(yardstick)]]
             blocks: dict[int, Block] = {}
             for place in draw.permutation(len(calls)):
                 blocks[int(place)] = _block(calls[place], block_seconds, one_thread, clock)
