@@ -3,12 +3,13 @@
 On a shared machine the speed moves by half from one minute to the next, and neither CPU time nor steal time shows it.
 Two files whose blocks alternate every few milliseconds meet the same machine, so the ratio of their times holds. What
 is left differs from one loading of a file to the next, by some percent for small nets, since the memory lies elsewhere:
-each file is loaded several times, each copy is compared with one copy of the yardstick, and the interval of the ratio
-is that of the mean over these pairs. See docs/measuring.md.
+each file is loaded several times, and the interval of the ratio is that of the mean over these copies. See
+docs/measuring.md.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import resource
@@ -65,7 +66,7 @@ class Block:
     processor: float  # what all of them computed
     disturbed: bool
 
-    @property
+    @functools.cached_property
     def median(self) -> float:
         """Of the calls."""
         return float(np.median(self.calls))
@@ -134,8 +135,10 @@ class Rounds:
         processor take no more of it.
         """
 
+        waited = self.mostly_disturbed
+
         def seconds(block: Block) -> float:
-            return block.processor / len(block.calls) if self.mostly_disturbed else block.median
+            return block.processor / len(block.calls) if waited else block.median
 
         by_copy: dict[int, list[list[float]]] = {}
         for taken in self.kept:
@@ -172,11 +175,11 @@ def take_rounds(
     `precision`, or shows which of the two is faster; or when `seconds` are over. With `one_thread`, a file computes in
     one thread on the processor, so that less of its own time shows that others had it.
     """
-    draw, rounds = np.random.default_rng(seed), Rounds(fastest)
+    draw, rounds, count = np.random.default_rng(seed), Rounds(fastest), len(files[0])
     end = clock.now() + seconds
     for cycle in range(1, 10**6):
-        for copy in draw.permutation(len(files[0])):
-            calls = [copies[copy] for copies in files] + [yardstick[copy % len(yardstick)]]
+        for copy in draw.permutation(count):
+            calls = [copies[copy] for copies in files] + [yardstick[_beside(int(copy), count, len(yardstick), draw)]]
             blocks: dict[int, Block] = {}
             for place in draw.permutation(len(calls)):
                 blocks[int(place)] = _block(calls[place], block_seconds, one_thread, clock)
@@ -186,6 +189,15 @@ def take_rounds(
         if (clock.now() >= end and cycle > 1) or (cycle >= CYCLES and _known(rounds, precision)):
             return rounds
     raise AssertionError("the clock stands still")
+
+
+def _beside(copy: int, copies: int, yardsticks: int, draw: np.random.Generator) -> int:
+    """The copy of the yardstick beside which a copy of the files is timed: one of its own, as far as there are as many.
+
+    If all shared them, what the yardstick's loadings add would be the same in every copy, and no interval would see it.
+    """
+    own = range(copy % yardsticks, yardsticks, copies)
+    return own[int(draw.integers(len(own)))]
 
 
 def _block(call: Call, seconds: float, one_thread: bool, clock: Clock) -> Block:

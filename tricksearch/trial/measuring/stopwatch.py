@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -148,7 +147,7 @@ class Stopwatch:
     ) -> Timing:
         kept = rounds.kept
         relative = np.concatenate([taken.files[at].calls / taken.yardstick.median for taken in kept])
-        inside, note = _on_device(file, batch)
+        inside, note = _on_device(file, batch, self._clock)
         return Timing(
             copies=copies,
             ms=float(np.median([taken.files[at].median for taken in kept])) * 1e3,
@@ -211,7 +210,7 @@ def _call(predictor: Predictor, batch: Array) -> Callable[[], object]:
     return lambda: predictor(batch)
 
 
-def _on_device(file: Loaded, batch: Array) -> tuple[Array | None, str]:
+def _on_device(file: Loaded, batch: Array, clock: Clock) -> tuple[Array | None, str]:
     """Seconds of runs on the device alone, if the predictor offers that; and why there are none, where it fails."""
     prepares = [predictor.on_device for predictor in file.predictors if hasattr(predictor, "on_device")]
     if not prepares:
@@ -222,7 +221,7 @@ def _on_device(file: Loaded, batch: Array) -> tuple[Array | None, str]:
         for prepare in prepares:
             step = gpu.prepared(prepare, batch) if file.device == "cuda" else prepare(batch)
             for warm in (True, False):
-                taken = gpu.timed(step, 5 if warm else runs) if file.device == "cuda" else _timed(step, runs)
+                taken = gpu.timed(step, 5 if warm else runs) if file.device == "cuda" else _timed(step, runs, clock)
             times.append(taken)
     except Exception as error:  # the latency itself does not depend on it
         traceback.print_exc()
@@ -230,10 +229,10 @@ def _on_device(file: Loaded, batch: Array) -> tuple[Array | None, str]:
     return np.concatenate(times), ""
 
 
-def _timed(step: Callable[[], object], runs: int) -> Array:
+def _timed(step: Callable[[], object], runs: int, clock: Clock) -> Array:
     times = []
     for _ in range(runs):
-        start = time.perf_counter()
+        start = clock.now()
         step()
-        times.append(time.perf_counter() - start)
+        times.append(clock.now() - start)
     return np.array(times)
