@@ -121,7 +121,7 @@ def numbered_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     def load(runner: Runner, files: Sequence[object], baseline: Deployable, settings: LatencySettings) -> None:
         runner.files_to_time = len(files)
 
-    def time(runner: Runner, settings: LatencySettings) -> list[Timing]:
+    def time(runner: Runner, settings: LatencySettings, fastest_ms: float | None = None) -> list[Timing]:
         return [steady_timing(float(next(numbers)), settings) for _ in range(runner.files_to_time)]
 
     monkeypatch.setattr(Runner, "load_to_time", load)
