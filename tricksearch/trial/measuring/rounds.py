@@ -83,7 +83,12 @@ class Round:
     @property
     def disturbed(self) -> bool:
         """Whether another program had the processor in one of the blocks."""
-        return self.yardstick.disturbed or any(block.disturbed for block in self.files)
+        return any(block.disturbed for block in (self.yardstick, *self.files))
+
+    @property
+    def seconds(self) -> float:
+        """That the calls of its blocks took."""
+        return float(sum(block.calls.sum() for block in (self.yardstick, *self.files)))
 
 
 @dataclass
