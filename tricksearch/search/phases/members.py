@@ -28,11 +28,12 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
     chances = _chances(study, competing)
     if not fresh and not chances:
         return ()
-    front = {record.recipe_key for record in study.goals.front(records)}
+    front = dict.fromkeys(record.recipe_key for record in study.goals.front(records))
     smallest = set(minimal.tricks) if minimal is not None else None
     confirmed = store.fact(CONFIRMATION) if fresh else None
     keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
-    keys += [key for key in (study.base_recipe().key, *front) if key not in keys and not fresh]
+    if not fresh:  # the baseline may be on the front
+        keys = list(dict.fromkeys((*keys, study.base_recipe().key, *front)))
     members = []
     for key in keys:
         runs = seen.get(key) or competing.get(key) or fresh.get(key) or []
