@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tricksearch.contract import Registry, TrialError
+from tricksearch.contract import InputError, Registry, TrialError
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
@@ -40,7 +40,7 @@ def time_front(study: Study, store: Store, registry: Registry, cache: Path, obse
     observer.timing_front(len(graphs))
     try:
         timed = timed_front(graphs, Cache(cache), registry)
-    except (TrialError, MemoryError):
+    except (InputError, TrialError, MemoryError):
         log.exception("the front could not be timed again: the latencies of its trials stand")
         return
     store.put_fact(FRONT_TIMING, timed | {"of": marks})

@@ -105,7 +105,8 @@ class Stopwatch:
         self._measured += 1
         beside = [] if device == "cpu" else [baseline]
         timed = [*(file.predictors for file in files), *beside]
-        count = min(map(len, timed))
+        # Each copy needs one of the plain net's for itself, or the interval misses what those of a file share.
+        count = min(map(len, [*timed, baseline]))
         one_thread = device == "cpu" and all(file.threads == 1 for file in files)
 
         def take() -> Rounds:
