@@ -79,7 +79,6 @@ def _record(job: Job) -> Record:
         },
         validation_images=300,
         latency_runs=1000,
-        latency_drift=1.0,
     )
 
 

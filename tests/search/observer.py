@@ -18,5 +18,8 @@ class Listener:
     def recorded(self, records):
         pass
 
+    def timing_front(self, graphs):
+        pass
+
     def ended(self, why):
         self.why = why

@@ -7,6 +7,9 @@ import pytest
 import yaml
 
 import tricksearch
+from tricksearch.records.recipe import Recipe
+from tricksearch.records.settings import LatencySettings
+from tricksearch.store.store import Store
 from tricksearch.study.study import load_study
 
 DUMP = Path(__file__).with_name("earlier_run.sql")
@@ -41,6 +44,30 @@ def test_it_opens_with_every_record(earlier):
     assert run.best().id == "3.1"
     assert run.best().accuracy == pytest.approx(81.58, abs=0.005)
     assert set(run.front()["id"]) == {"3", "3.1"}
+
+
+def test_its_latencies_are_told_though_they_were_taken_in_another_way(earlier):
+    """They have settings that are gone, and neither an interval nor a ratio to the plain net's file."""
+    run = tricksearch.open(earlier)
+    store = Store.at(earlier / "store.db")
+    records = store.records()
+    store.close()
+    assert len(records) == 5
+    for record in records:
+        assert record.recipe["latency"]["blocks"] == 5
+        assert Recipe.model_validate(record.recipe).latency == LatencySettings()
+        assert record.latency_ms == pytest.approx(2.0, abs=0.2)
+        assert record.latency_error is record.value("latency_ratio") is None
+        assert (record.graph, record.timing, record.timed_again) == ("", {}, {})
+    assert run.records()["latency_ms"].notna().all()
+    run.write()
+    assert "2.0" in (earlier / "report.html").read_text()
+
+
+def test_a_recipe_of_it_is_the_same_recipe_today(earlier):
+    """Else the baseline, and whatever the search proposes again, would run once more."""
+    after = go_on(earlier, 6).records()
+    assert (after["phase"] == "baseline").sum() == 1
 
 
 def test_it_goes_on_and_keeps_what_it_has(earlier):

@@ -68,6 +68,26 @@ def test_a_study_can_be_one_line(write):
     assert {use.use for use in study.tricks.values()} == {"search"}
 
 
+@pytest.mark.parametrize(
+    ("text", "batches"),
+    [
+        ("", ()),
+        ("objectives: [accuracy, throughput]\n", (8, 32)),
+        ("constraints: [throughput >= 0.9 * baseline]\n", (8, 32)),
+        ("objectives: [accuracy, throughput]\nlatency: {batches: [4]}\n", (4,)),
+        ("latency: {batches: [4]}\n", (4,)),
+    ],
+)
+def test_throughput_is_taken_at_larger_batches_where_it_is_asked_for(write, text, batches):
+    study = load_study(write(f"data: digits\n{text}"))
+    assert study.base_recipe().latency.batches == study.recipe({"mixup": {}}).latency.batches == batches
+
+
+def test_the_latency_settings_of_an_earlier_version_are_refused_in_a_study(write):
+    with pytest.raises(InputError, match="blocks"):
+        load_study(write("data: digits\nlatency: {blocks: 5}\n"))
+
+
 def test_each_form_of_a_trick(write):
     tricks = load_study(
         write("""\

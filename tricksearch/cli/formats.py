@@ -9,6 +9,7 @@ from rich.text import Text
 
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
+from tricksearch.records.timing import with_error
 
 
 def tricks(record: Record) -> str:
@@ -66,7 +67,7 @@ def table(records: Sequence[Record], objectives: Sequence[str], baseline: Record
     for record in records:
         cells: list[str | Text] = [
             record.id,
-            *(MEASURES[name].text(record.value(name)) for name in objectives),
+            *(with_error(record, name) for name in objectives),
         ]
         if baseline is not None:
             cells += [

@@ -14,6 +14,7 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import machine_line
+from tricksearch.records.timing import with_error
 
 
 def check_command(path: Path) -> None:
@@ -64,7 +65,7 @@ def trial_command(path: Path, seed: int | None) -> None:
         raise RuntimeError(f"the trial {record.status}: {record.reason}")
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name, measure in MEASURES.items():
-        table.add_row(measure.title, measure.text(record.value(name)))
+        table.add_row(measure.title, with_error(record, name))
     console.print(table)
     console.print(
         f"seed {record.seed}; n = {record.validation_images} validation images, {record.latency_runs} timed calls; "
@@ -73,6 +74,12 @@ def trial_command(path: Path, seed: int | None) -> None:
     if record.device_ms is not None:
         p95 = record.device_p95_ms or float("nan")
         console.print(f"on the GPU alone, by its own events: {record.device_ms:.3f} ms, p95 {p95:.3f} ms")
+    console.print(
+        f"The latency is its ratio to the plain net's file, timed in turn with it in {record.latency_rounds} rounds, "
+        f"while a call of that took {MEASURES['latency_ms'].text(record.timing['baseline_ms'])} "
+        f"({MEASURES['latency_ms'].text(record.timing['fastest_ms'])} at the machine's fastest).",
+        markup=False,
+    )
     if record.latency_note:
         console.print(f"latency: {record.latency_note}", markup=False)
 

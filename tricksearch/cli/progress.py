@@ -106,6 +106,13 @@ class Progress(Observer):
                 line += f"  (and {formats.count(len(variants), 'variant')})"
             self._terminal.console.print(line, markup=False, soft_wrap=True)
 
+    def timing_front(self, graphs: int) -> None:
+        """The front is timed together."""
+        line = f"Timing the {formats.count(graphs, 'graph')} on and near the front together, for the last word on them."
+        _log(line)
+        if not self._quiet:
+            self._terminal.console.print(line, markup=False, soft_wrap=True)
+
     def ended(self, why: str) -> None:
         """A budget is used up."""
         self.why = why

@@ -15,6 +15,7 @@ from tricksearch.records.averages import averaged
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.records.settings import DataSettings
+from tricksearch.records.timing import machine_moved, ties_line
 
 if TYPE_CHECKING:
     from tricksearch.store.changed_code import ChangedTricks
@@ -151,6 +152,9 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
     )
     if "search" in study.phases and searched < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
+    for sentence in (machine_moved(means), ties_line(means)):
+        if sentence:
+            console.print(sentence, markup=False)
     if not front:
         return
     rows = [*([baseline] if baseline and baseline not in front else []), *front]

@@ -17,6 +17,7 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import machine_line
+from tricksearch.records.timing import with_error
 
 UNITS = {"": 1, "B": 1} | {
     f"{prefix}{kind}": base**power
@@ -37,7 +38,7 @@ def export_command(folder: Path, pick: str, to: Path | None) -> None:
     console.print(f"Exported record {record.id} to {exported.folder}", markup=False, soft_wrap=True)
     measured = (
         f"accuracy {MEASURES['accuracy'].text(record.accuracy)} (n = {record.validation_images} validation images), "
-        f"latency {MEASURES['latency_ms'].text(record.latency_ms)} (n = {record.latency_runs} calls)"
+        f"latency {with_error(record, 'latency_ms')} (n = {record.latency_runs} calls)"
     )
     line = f"{exported.deployable.path.name} for {exported.runtime.name}: {measured}"
     console.print(line, markup=False, soft_wrap=True)
@@ -65,15 +66,22 @@ def verify_command(folder: Path) -> None:
     table.add_row(
         "accuracy", MEASURES["accuracy"].text(record.accuracy), MEASURES["accuracy"].text(scores.accuracy), ""
     )
-    table.add_row(
-        "latency",
-        MEASURES["latency_ms"].text(record.latency_ms),
-        MEASURES["latency_ms"].text(timing.median_ms),
-        _verdict(comparison.latency_agrees),
-    )
-    table.add_row("timed calls", str(record.latency_runs), str(timing.runs), "")
+    ratio, ms = MEASURES["latency_ratio"], MEASURES["latency_ms"]
+    if timing is not None:
+        table.add_row(
+            ratio.title,
+            ratio.text(record.value("latency_ratio")),
+            ratio.text(comparison.ratio),
+            _verdict(comparison.latency_agrees),
+        )
+        table.add_row("latency", ms.text(record.latency_ms), ms.text(timing.ms), "")
+        then_ms = record.timing.get("refers_to_ms")
+        table.add_row("the plain net's file", ms.text(then_ms), ms.text(timing.baseline_ms), "")
+        table.add_row("timed calls", str(record.latency_runs), str(timing.runs), "")
     console.print(table)
     console.print(f"here: {machine_line(hardware())}", markup=False, soft_wrap=True)
+    if timing is None:
+        console.print("An earlier version exported this folder, without the plain net's file: no latency is compared.")
     if not comparison.same_hardware:
         console.print(f"record: {machine_line(record.hardware)}", markup=False, soft_wrap=True)
         console.print("On other hardware a latency is shown and not judged.")
@@ -81,8 +89,8 @@ def verify_command(folder: Path) -> None:
         console.print(f"{name} {here} here, {measured} in the record", markup=False)
     if not comparison.agrees:
         console.print(
-            f"It differs from its record. The accuracy must be the same to the last image, the latency within "
-            f"{100 * TOLERANCE:.0f} %."
+            f"It differs from its record. The accuracy must be the same to the last image, the latency as a ratio to "
+            f"the plain net's within {100 * TOLERANCE:.0f} % beyond its interval."
         )
         raise typer.Exit(1)
     console.print("It agrees with its record.")

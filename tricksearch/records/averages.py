@@ -8,7 +8,7 @@ from dataclasses import replace
 from statistics import fmean
 
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.record import FRONT_PHASES, Record
+from tricksearch.records.record import FRONT_PHASES, NORMAL, Record
 
 
 class RecipeMeans:
@@ -56,7 +56,7 @@ def mean_of(runs: Sequence[Record]) -> Record:
     """One recipe's runs as one record; see `averaged`."""
     finished = [run for run in runs if run.finished]
     if len(finished) < 2:
-        return (finished or list(runs))[0]
+        return _timed_again((finished or list(runs))[0])
     means: dict[str, float] = {}
     for name, measure in MEASURES.items():
         values = [value for value in (run.value(name) for run in finished) if value is not None]
@@ -65,7 +65,37 @@ def mean_of(runs: Sequence[Record]) -> Record:
     accuracies = [run.accuracy for run in finished if run.accuracy is not None]
     spread = _deviation(accuracies) if len(accuracies) > 1 else None
     phase = "baseline" if any(run.phase == "baseline" for run in runs) else finished[0].phase
-    return replace(finished[0], measures=means, phase=phase, runs=len(finished), accuracy_sd=spread)
+    low, high = _bounds(finished, means.get("latency_ms"))
+    mean = replace(
+        finished[0],
+        measures=means,
+        phase=phase,
+        runs=len(finished),
+        accuracy_sd=spread,
+        latency_low_ms=low,
+        latency_high_ms=high,
+    )
+    return _timed_again(mean)
+
+
+def _bounds(runs: Sequence[Record], latency: float | None) -> tuple[float | None, float | None]:
+    """The interval of the mean latency; runs that share one timing are one measurement."""
+    errors = {run.timing.get("id"): run.latency_error for run in runs}
+    known = [error for error in errors.values() if error is not None]
+    if latency is None or len(known) < len(errors):
+        return None, None
+    half = NORMAL * math.sqrt(math.fsum(error**2 for error in known)) / len(known)
+    return latency * math.exp(-half), latency * math.exp(half)
+
+
+def _timed_again(record: Record) -> Record:
+    """The record with the latency that its graph had when the front was timed together, where it was."""
+    again = record.timed_again
+    if not again or not record.finished:
+        return record
+    fields = {name: value for name, value in again.items() if name not in MEASURES}
+    measures = {name: value for name, value in again.items() if name in MEASURES}
+    return replace(record, measures=record.measures | measures, **fields)
 
 
 def _deviation(values: Sequence[float]) -> float:

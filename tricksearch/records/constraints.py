@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from math import sqrt
 from typing import Any
 
 from tricksearch.contract import TrialError
@@ -46,6 +47,25 @@ def broken(bounds: Iterable[Bound], measures: Mapping[str, Any]) -> str | None:
             limit = "" if f"{bound.value:g}" in bound.text else f" ({bound.value:.4g} here)"
             return f"{bound.measure} is {measured:.4g}, which breaks {bound.text}{limit}"
     return None
+
+
+def in_doubt(bounds: Iterable[Bound], measures: Mapping[str, Any]) -> list[str]:
+    """The broken bounds, as the study wrote them, that the error of a timing may alone have broken.
+
+    These lie within the 95 % interval of the latency, `latency_low_ms` to `latency_high_ms`; what follows from a
+    latency, such as the throughput, has an interval as wide as that.
+    """
+    low, high = measures.get("latency_low_ms"), measures.get("latency_high_ms")
+    if not low or not high:
+        return []
+    factor, doubtful = sqrt(high / low), []
+    for bound in bounds:
+        measured = measures.get(bound.measure)
+        if measured is None or not MEASURES[bound.measure].timed or bound.holds(measured):
+            continue
+        if bound.holds(measured / factor if bound.at_most else measured * factor):
+            doubtful.append(bound.text)
+    return doubtful
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import hypot, sqrt
 
 from tricksearch.records.averages import averaged
 from tricksearch.records.constraints import feasible
@@ -66,14 +66,22 @@ class Goals:
     def membership(self, means: Sequence[Record], noise: Sequence[float]) -> list[float]:
         """How probable it is of each of these recipes, all of them `rivals`, that it is on the front.
 
-        `noise` is, for each objective, the standard deviation of one run as a share of its value.
+        `noise` is, for each objective, the standard deviation of one run as a share of its value. To what the
+        stopwatch tells, its own error is added: runs that share a latency share that error.
         """
         points = self.points(means)
         errors = [
-            [share * abs(value) / sqrt(record.runs) for share, value in zip(noise, point, strict=True)]
+            [
+                abs(value) * hypot(share / sqrt(record.runs), self._timing_error(record, name))
+                for share, value, name in zip(noise, point, self.objectives, strict=True)
+            ]
             for record, point in zip(means, points, strict=True)
         ]
         return membership(points, errors, self.maximize)
+
+    @staticmethod
+    def _timing_error(record: Record, name: str) -> float:
+        return (record.latency_error or 0.0) if MEASURES[name].timed else 0.0
 
     def hypervolume(self, records: Sequence[Record], reference: Sequence[float]) -> float:
         """What these recipes, each given with its mean, dominate, bounded by the reference point."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ REJECTED = "rejected"  # it breaks a bound whatever its training gives, so it wa
 STOPPED = "stopped"  # its training was ended early: others were ahead of it
 SEARCH_PHASES = ("baseline", "search")
 FRONT_PHASES = (*SEARCH_PHASES, "screen", "ablate")  # whose records compete: of one budget, and not kept for the end
+NORMAL = 1.96  # standard errors to either side of a 95 % interval
 STATUSES = (FINISHED, "failed", "diverged", "out_of_memory", REJECTED, STOPPED)
 
 
@@ -36,9 +38,13 @@ class Record:
     test_accuracy: float | None = None  # percent of the test images, which only a confirmation reads
     test_images: int | None = None
     latency_runs: int | None = None  # the n behind the latency
-    latency_drift: float | None = None  # reference model, after / before: 1.0 is a machine that held still
-    latency_spread: float | None = None  # interquartile range of the blocks' medians / their median
-    latency_note: str = ""  # what the stopwatch could not tell
+    latency_low_ms: float | None = None  # of the 95 % interval of latency_ms: the timing alone, not the seeds
+    latency_high_ms: float | None = None
+    latency_rounds: int | None = None  # blocks of calls, each beside one of the baseline's file, that count
+    latency_disturbed: float | None = None  # share of the rounds in which other programs had the processor
+    latency_note: str = ""  # what the stopwatch could not tell, or what disturbed it
+    graph: str = ""  # a mark of what was timed: records that share it have one graph, called in one way
+    timing: dict[str, Any] = field(default_factory=dict)  # the moment of the timing: see trial/latencies.py
     device_ms: float | None = None  # median of a run on a GPU by its own events, images and logits being there
     device_p95_ms: float | None = None
     started: str = ""  # ISO 8601, UTC
@@ -52,6 +58,7 @@ class Record:
     spent_epochs: float = 0.0  # likewise, epochs
     runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
     accuracy_sd: float | None = None  # of these runs, percent; None for one run
+    timed_again: dict[str, Any] = field(default_factory=dict)  # latency fields from the front's timing; not stored here
     recipe_key: str = ""  # the recipe's own, which `replace` of the recipe has to empty; worked out where it is empty
 
     def __post_init__(self) -> None:
@@ -76,6 +83,13 @@ class Record:
     def latency_ms(self) -> float | None:
         """The median latency, ms."""
         return self.measures.get("latency_ms")
+
+    @property
+    def latency_error(self) -> float | None:
+        """The standard error that its timing gives the latency, as a share of it; None where that is not known."""
+        if self.latency_low_ms is None or self.latency_high_ms is None:
+            return None
+        return math.log(self.latency_high_ms / self.latency_low_ms) / (2 * NORMAL)
 
     @property
     def train_seconds(self) -> float | None:
@@ -128,7 +142,7 @@ class Record:
         return cls(measures=measures, **known)
 
 
-_KEPT = tuple(part.name for part in fields(Record) if part.name != "recipe_key")
+_KEPT = tuple(part.name for part in fields(Record) if part.name not in ("recipe_key", "timed_again"))
 
 
 def columns() -> list[str]:

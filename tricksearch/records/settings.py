@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 
@@ -83,18 +84,40 @@ class TrainSettings(Settings):
     threads: int = Field(1, ge=1, le=256, description="CPU threads of one trial's training")
 
 
+# The settings of a latency that every stored recipe of earlier versions has; they timed each file for itself.
+_EARLIER = frozenset({"batch", "threads", "blocks", "block_seconds", "batches"})
+
+
 class LatencySettings(Settings):
-    """How the deployable is timed."""
+    """How the deployable is timed, in turn with the baseline's file."""
 
     batch: int = Field(1, ge=1, le=1024, description="images of one call")
     threads: int = Field(1, ge=1, le=256, description="CPU threads of the runtime, unless a trick sets them")
-    blocks: int = Field(
-        5, ge=3, le=100, description="separate blocks of calls; the latency is the median of their medians"
+    precision: float = Field(
+        0.02,
+        ge=0.002,
+        le=0.5,
+        description="rounds go on until the 95 % interval of the ratio to the baseline is no wider than this to either "
+        "side, as a share",
     )
-    block_seconds: float = Field(0.06, ge=0.005, le=60, description="length of a block; at least 5 calls in any case")
+    seconds: float = Field(2.0, gt=0, le=600, description="time after which no further rounds are taken")
+    block_seconds: float = Field(
+        0.006, ge=0.001, le=60, description="length of a block, the turn of one file; at least one call in any case"
+    )
     batches: tuple[Annotated[int, Field(ge=1, le=1024)], ...] = Field(
-        (1, 8, 32), min_length=1, max_length=8, description="batch sizes that the throughput is taken at"
+        (),
+        max_length=8,
+        description="more batch sizes to take the throughput at; without any: 8 and 32 where a study names the "
+        "throughput as an objective or in a constraint, else that of one call alone",
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_today(cls, given: Any) -> Any:
+        """What an earlier version stored, without the settings of its way of timing."""
+        if isinstance(given, Mapping) and given.keys() == _EARLIER:
+            return {name: given[name] for name in ("batch", "threads")}
+        return given
 
 
 def problem(rule: str, remedy: str = "") -> PydanticCustomError:

@@ -27,7 +27,8 @@ _FIELDS = (  # of a record, each a column of the data
     "accuracy_sd",
     "validation_images",
     "latency_runs",
-    "latency_drift",
+    "latency_low_ms",
+    "latency_high_ms",
     "started",
 )
 

@@ -6,9 +6,12 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
-from tricksearch.records.measures import DRIFT, MEASURES, SPREAD
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import FINISHED, machine_line
+from tricksearch.records.timing import machine_moved, ties_line
 from tricksearch.report.view import View, accuracy_interval
+
+MOSTLY = 0.5  # share of the rounds of a timing
 
 
 def headline(view: View) -> str:
@@ -55,16 +58,13 @@ def details(view: View, study: Mapping[str, Any]) -> list[str]:
     lines = [_counts(view), _measured(view, study)]
     if study.get("constraints"):
         lines.append(f"Constraints: {', '.join(study['constraints'])}. {_infeasible(len(view.infeasible))}")
-    drifted = [
-        record
-        for record in view.records
-        if abs((record.latency_drift or 1.0) - 1) > DRIFT or (record.latency_spread or 0.0) > SPREAD
-    ]
-    if drifted:
+    lines += [line for line in (machine_moved(view.records), ties_line(view.records)) if line]
+    disturbed = [record for record in view.records if (record.latency_disturbed or 0.0) > MOSTLY]
+    if disturbed:
         lines.append(
-            f"In {_n(len(drifted), 'record')} the machine's speed changed by more than {100 * DRIFT:.0f} % while"
-            " latency was taken (a reference model is timed before and after), or the blocks of calls differed by more"
-            f" than {100 * SPREAD:.0f} %: read those with care."
+            f"While the latency of {_n(len(disturbed), 'record')} was taken, other programs had the processor most of"
+            f" the time: read {'those' if len(disturbed) > 1 else 'it'} with care"
+            f" ({', '.join(record.id for record in disturbed[:5])}{', ...' if len(disturbed) > 5 else ''})."
         )
     lines.append(
         f"{_runs(view)}, and the validation images are those that the search chose by: the best values shown are"
@@ -119,7 +119,7 @@ def _measured(view: View, study: Mapping[str, Any]) -> str:
         batch = f"batch {latency['batch']}" if "batch" in latency else ""
         threads = _n(latency["threads"], "thread") if "threads" in latency else ""
         settings = ", ".join(part for part in (batch, threads) if part)
-        parts.append(f"latency the median of {_span(runs)} runs{f' ({settings})' if settings else ''}")
+        parts.append(f"latency that of {_span(runs)} calls{f' ({settings})' if settings else ''}")
     text = ", ".join(parts)
     machine = hardware(study)
     where = f"Measured on: {machine}." if machine else "The hardware was not recorded."

@@ -344,14 +344,16 @@
     };
     $("panel-measures").replaceChildren(...data.measures.flatMap(({ key, title }) => {
       const row = line(title, col[key][i] === null ? "not measured" : withUnit(key, col[key][i]), against(key, i));
+      if (key === "latency_ms" && col.latency_low_ms[i] !== null) {
+        return [row, line("95 % interval of its timing", `${number(col.latency_low_ms[i], 3)} to ${number(col.latency_high_ms[i], 3)} ms`, "")];
+      }
       return key === INTERVAL_OF && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
     }));
     const notes = [
       data.chances[i] !== undefined && `On the front with a chance of ${number(100 * data.chances[i], 0)} %, the noise over seeds considered.`,
       col.runs[i] > 1 && `The mean of n = ${col.runs[i]} seeds; accuracy has a standard deviation of ${number(col.accuracy_sd[i], 2)} points.`,
       col.validation_images[i] && `Accuracy and F1 on n = ${number(col.validation_images[i], 0)} validation images.`,
-      col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} runs.`,
-      col.latency_drift[i] && `Reference model after / before: ${number(col.latency_drift[i], 3)}.`,
+      col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} calls, in turn with the plain net's file.`,
       col.runs[i] === 1 && `Seed ${col.seed[i]}, one run.`, col.started[i] && `Started ${col.started[i]}.`,
     ];
     $("panel-notes").textContent = notes.filter(Boolean).join(" ");

@@ -90,12 +90,14 @@ def records_table(records: Sequence[Record]) -> pd.DataFrame:
     rows = []
     for record in records:
         row = record.to_json()
-        for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective"):
+        for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective", "timing"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
     table = pd.DataFrame(rows, columns=columns())
     whole = [name for name, measure in MEASURES.items() if measure.whole]
-    return table.astype(dict.fromkeys([*whole, "validation_images", "latency_runs"], "Int64"))  # some are missing
+    return table.astype(
+        dict.fromkeys([*whole, "validation_images", "latency_runs", "latency_rounds"], "Int64")
+    )  # some are missing
 
 
 def write_csv(findings: Findings, path: Path) -> None:

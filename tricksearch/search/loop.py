@@ -15,6 +15,7 @@ from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.search.observer import Observer
 from tricksearch.search.phases.budget import note_lost
 from tricksearch.search.phases.build import phases_of
+from tricksearch.search.phases.front import time_front
 from tricksearch.search.phases.phase import Proposal
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space.space import Space
@@ -51,7 +52,14 @@ class Loop:
         self._open: dict[int, Job] = {}
         self._closed = False
         self.storing = False  # a record is on its way to the disk just now
-        self._phases = phases_of(study, self._space, registry, store, workers)
+        self._phases = phases_of(
+            study,
+            self._space,
+            registry,
+            store,
+            workers,
+            lambda: time_front(study, store, registry, self.cache, observer),
+        )
         self._phase = next(self._phases)
         self._announced = ("", 0)
         self._end_reported = False  # the observer was told why this phase ended

@@ -29,5 +29,8 @@ class Observer:
     def recorded(self, records: Sequence[Record]) -> None:
         """The records of one trial have been stored, the trial's own first."""
 
+    def timing_front(self, graphs: int) -> None:
+        """The search is over, and so many graphs on or near its front are timed together."""
+
     def ended(self, why: str) -> None:
         """The search ends, although trials are left."""

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
+from tricksearch.records.averages import averaged, mean_of
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.ship.folder import (
+    BASELINE,
     MANIFEST,
     OWN,
     PREDICT,
@@ -74,13 +76,14 @@ def export_run(
     that was measured, and whatever a stage raises.
     """
     run = _read(folder, url)
-    record = picked_record(run.records, run.study, pick, folder)
+    record = mean_of([picked_record(run.records, run.study, pick, folder)])  # with the latency of the front's timing
     target = (to if to is not None else folder / "export" / record.id).resolve()
     refuse_target(target)
     recipe = Recipe.model_validate(record.recipe)
     registry = discover(recipe.plugins)
     _refuse_changed(record, registry, run)
 
+    from tricksearch.trial.baseline import baseline_of as plain_net
     from tricksearch.trial.cache import Cache
     from tricksearch.trial.context import JobContext
     from tricksearch.trial.data.loaded import cached_data
@@ -106,7 +109,8 @@ def export_run(
             deployed = stages.deployed()
             made_again = tuple(stage for stage in MODEL_STAGES if stage not in stages.log.reused)
             _check_accuracy(stages, deployed, data, record, context)
-            contents = _contents(run, record, pick, deployed, data)
+            plain = plain_net(recipe, context).deployable.path
+            contents = _contents(run, record, pick, deployed, data, plain)
             write_folder(target, contents)
     finally:
         runner.close()
@@ -153,16 +157,18 @@ def _check_accuracy(stages: Stages, deployed: Deployed, data: DataSet, record: R
         )
 
 
-def _contents(run: _Run, record: Record, pick: str, deployed: Deployed, data: DataSet) -> dict[str, bytes | Path]:
+def _contents(
+    run: _Run, record: Record, pick: str, deployed: Deployed, data: DataSet, plain: Path
+) -> dict[str, bytes | Path]:
     """Every file of the folder, by name."""
     recipe, deployable, runtime = Recipe.model_validate(record.recipe), deployed.deployable, deployed.runtime
     channels, height, width = (int(side) for side in data.validation.pixels.shape[1:])
     packages = _packages(runtime, record)
     models: dict[str, bytes | Path] = {file.name: file for file in deployable.files}
-    taken = sorted(set(models) & set(OWN))
+    taken = sorted(set(models) & {*OWN, BASELINE})
     if taken:
         raise TrialError(f"the deployable's file '{taken[0]}' has the name of a file that an export writes")
-    baseline = baseline_of(run.records)
+    baseline = baseline_of(averaged(run.records))
     subject = Subject(
         run.study.name,
         pick,
@@ -185,7 +191,7 @@ def _contents(run: _Run, record: Record, pick: str, deployed: Deployed, data: Da
         "requirements.txt": "".join(f"{name}=={version.partition('+')[0]}\n" for name, version in packages.items()),
         "README.md": model_card(subject),
     }
-    contents = models | {name: text.encode() for name, text in texts.items()}
+    contents = models | {BASELINE: plain} | {name: text.encode() for name, text in texts.items()}
     body = {
         "record": record.to_json(),
         "baseline": baseline.to_json() if baseline else None,

@@ -17,6 +17,7 @@ from tricksearch.records.record import Record
 MANIFEST = "record.json"
 PREDICT = "predict.py"
 PREPROCESSING = "preprocessing.json"
+BASELINE = "baseline.onnx"  # the plain net's file, beside which the latency was taken and is taken again
 OWN = (MANIFEST, PREDICT, PREPROCESSING, "recipe.yaml", "requirements.txt", "README.md")
 FORMAT = 1
 AGAIN = "export it again with: tricksearch export"
@@ -32,6 +33,7 @@ class Exported:
     runtime: Runtime  # with the `load` of the folder's own predict.py
     packages: Mapping[str, str]  # that predict.py needs, with the versions that were measured
     validation: str  # digest of the validation images that were measured on
+    baseline: Deployable | None  # the plain net's file; None where an earlier version exported the folder
 
 
 def manifest(body: Mapping[str, Any], files: Mapping[str, bytes | Path]) -> str:
@@ -108,6 +110,7 @@ def _read(folder: Path, body: Mapping[str, Any]) -> Exported:
         ),
         dict(body["packages"]),
         body["validation"],
+        Deployable(folder / BASELINE) if BASELINE in body["files"] else None,
     )
 
 

@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.measures import MEASURES, Measure
 from tricksearch.records.record import REJECTED, STOPPED, Record, machine_line
+from tricksearch.records.timing import with_error
 
 
 @dataclass(frozen=True)
@@ -57,6 +58,7 @@ def model_card(subject: Subject) -> str:
         standard_error=_standard_error(record),
         threads=subject.runtime.threads or recipe["latency"]["threads"],
         machine=machine_line(record.hardware),
+        plain_ms=MEASURES["latency_ms"].text(record.timing.get("refers_to_ms")),
         counts=_counts(subject.records),
         tried=sorted({name for other in subject.records for name in other.tricks}),
         versions={**record.versions, **subject.packages},
@@ -71,7 +73,7 @@ def _measures(record: Record, baseline: Record | None) -> list[tuple[str, str, s
         if value is None:
             continue
         start = baseline.value(name) if baseline is not None else None
-        rows.append((measure.title, measure.text(value), measure.text(start), _difference(measure, value, start)))
+        rows.append((measure.title, with_error(record, name), measure.text(start), _difference(measure, value, start)))
     return rows
 
 

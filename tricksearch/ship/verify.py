@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,13 +10,14 @@ from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError
 from tricksearch.records.recipe import Recipe
+from tricksearch.records.record import NORMAL
 from tricksearch.ship.folder import Exported, read_exported
 
 if TYPE_CHECKING:
     from tricksearch.trial.measuring.scores import Scores
     from tricksearch.trial.measuring.stopwatch import Timing
 
-TOLERANCE = 0.2  # of the record's latency, on the same hardware
+TOLERANCE = 0.25  # of the record's ratio, beyond both intervals: as far as it moves with the state of one machine
 SAME = ("cpu", "cores", "gpus", "system")  # what makes two machines' latencies comparable
 
 
@@ -25,7 +27,7 @@ class Verified:
 
     exported: Exported
     scores: Scores
-    timing: Timing
+    timing: Timing | None  # None where the folder was exported by a version that timed without the plain net's file
     same_hardware: bool
     other_versions: dict[str, tuple[str, str]]  # package -> the version that was measured, the one here
 
@@ -36,11 +38,24 @@ class Verified:
 
     @property
     def latency_agrees(self) -> bool | None:
-        """Whether the latency is within TOLERANCE of the record's; None on other hardware."""
-        measured = self.exported.record.latency_ms
-        if not self.same_hardware or not measured:
+        """Whether the ratio to the plain net's latency is the record's: within TOLERANCE beyond both intervals.
+
+        None on other hardware, or where the folder carries nothing to compare with.
+        """
+        measured = self.exported.record.value("latency_ratio")
+        if self.timing is None or not self.same_hardware or not measured:
             return None
-        return abs(self.timing.median_ms / measured - 1) <= TOLERANCE
+        bounds = self.timing.bounds or (self.ratio, self.ratio)
+        own = math.log(bounds[1] / bounds[0]) / 2
+        error = NORMAL * (self.exported.record.latency_error or 0.0)
+        return bool(abs(math.log(self.ratio / measured)) <= math.log1p(TOLERANCE) + own + error)
+
+    @property
+    def ratio(self) -> float:
+        """Of the latency to that of the plain net's file, both timed here."""
+        if self.timing is None:
+            return math.nan
+        return self.timing.ratio if self.exported.runtime.device == "cpu" else self.timing.ms / self.timing.baseline_ms
 
     @property
     def agrees(self) -> bool:
@@ -79,7 +94,10 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
                 runner, exported.runtime, exported.deployable, recipe.train, data.validation, machine.step_aside
             )
             note("time")
-            timing = timed_alone(runner, machine, exported.runtime, exported.deployable, recipe.latency)
+            timing = None
+            if exported.baseline is not None:
+                files = [(exported.runtime, exported.deployable)]
+                (timing,) = timed_alone(runner, machine, files, exported.baseline, recipe.latency)
     finally:
         runner.close()
         machine.close()

@@ -26,4 +26,5 @@ SECONDS: Fact[float] = Fact("seconds")  # that the search has run, over all star
 LOST: Fact[dict[str, float]] = Fact("lost")  # epochs and GPU-hours of attempts of which no record tells
 SCREENS: Fact[dict[str, list[Any]]] = Fact("screens")  # of each layout, which blocks were laid out for which tricks
 ABLATION: Fact[dict[str, Any] | None] = Fact("ablation")  # what is ablated
+FRONT_TIMING: Fact[dict[str, Any]] = Fact("front_timing")  # see trial/front_timing.py: the latencies of each graph
 CONFIRMATION: Fact[dict[str, Any]] = Fact("confirmation")  # the recipes that are confirmed

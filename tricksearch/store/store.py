@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import sqlalchemy as sa
 
 from tricksearch.contract import InputError
 from tricksearch.records.record import Record
-from tricksearch.store.facts import HOLDER, Fact, T
+from tricksearch.store.facts import FRONT_TIMING, HOLDER, Fact, T
 from tricksearch.store.schema import facts as _facts
 from tricksearch.store.schema import lock_key, prepare, prove
 from tricksearch.store.schema import records as _records
@@ -87,7 +88,9 @@ class Store:
 
     def records(self) -> list[Record]:
         """Every record that counts, by the numbers of trial and variant: all but those that were set aside."""
-        return self._records_where(_records.c.phase != SET_ASIDE)
+        records = self._records_where(_records.c.phase != SET_ASIDE)
+        again = (self.fact(FRONT_TIMING) or {}).get("graphs", {})
+        return [replace(one, timed_again=again[one.graph]) if one.graph in again else one for one in records]
 
     def records_set_aside(self) -> list[Record]:
         """The records that were set aside, by the numbers of trial and variant."""

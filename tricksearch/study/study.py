@@ -38,6 +38,8 @@ from tricksearch.study.trick_uses import TrickReader, TrickUse
 from tricksearch.study.yaml_file import Document, read_yaml, shown
 from tricksearch.trial.simulated import SimulationSettings
 
+THROUGHPUT_BATCHES = (8, 32)  # beside that of a call, where a study asks for the throughput
+
 # They change no record: tricks only change which recipes are tried, and the store knows their sources.
 FREE = (
     *("name", "cache", "store", "variants", "versions", "hardware", "left_out", "plugins", "tricks"),
@@ -181,10 +183,17 @@ class Study(Settings):
             data=self.data,
             net=self.net,
             train=self.train,
-            latency=self.latency,
+            latency=self._latency(),
             plugins=self.plugins,
             tricks={name: dict(values) for name, values in tricks.items()},
         )
+
+    def _latency(self) -> LatencySettings:
+        """The settings of a latency; at other batch sizes the throughput is only taken where it is asked for."""
+        asked = {*self.objectives, *(Constraint.parse(text).measure for text in self.constraints)}
+        if self.latency.batches or "throughput" not in asked:
+            return self.latency
+        return self.latency.model_copy(update={"batches": THROUGHPUT_BATCHES})
 
     def base_recipe(self) -> Recipe:
         """The plain baseline. It has no trick at all, not even those that the study forces."""

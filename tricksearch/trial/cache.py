@@ -26,7 +26,7 @@ from tricksearch.trial.measuring.machine_lock import Machine
 
 log = logging.getLogger(__name__)
 
-STAGES = ("train", "compress", "deploy", "score", "latency")
+STAGES = ("train", "compress", "deploy", "score", "latency", "baseline")
 _ENTRY = "entry.json"
 _IN_USE = ".in-use"
 _NEW = ".new-"

@@ -14,6 +14,8 @@ from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, check_fit
 if TYPE_CHECKING:
     from tricksearch.trial.training.workbench import Bench
 
+GRAPHS = (5, 10)  # AttributeProto's numbers for a graph and for graphs, in which a node holds its branches
+
 
 def runtime_of(bench: Bench) -> Runtime:
     """What runs the deployable of a recipe."""
@@ -58,15 +60,56 @@ def file_bytes(deployable: Deployable) -> int:
     return sum(file.stat().st_size for file in deployable.files)
 
 
-def skeleton_of(graph: Path) -> str:
-    """A hash of an ONNX graph without the values of its weights: nodes, attributes, shapes, types."""
+def skeleton_of(path: Path) -> str:
+    """A hash of an ONNX graph without its names and the values of its weights: operators, attributes, shapes, types.
+
+    Two files of one skeleton do the same work, whatever their exporter called the nodes and tensors.
+    """
     import onnx
 
-    model = onnx.load(str(graph))
-    resizing = {name for node in model.graph.node if node.op_type == "Resize" for name in node.input}
-    for tensor in model.graph.initializer:
+    model = onnx.load(str(path))
+    graph = model.graph
+    resizing = {name for node in graph.node if node.op_type == "Resize" for name in node.input}
+    for tensor in graph.initializer:
         # Shapes, axes and the scales of a resizing do change the work; the numbers of a layer do not.
         if tensor.data_type != onnx.TensorProto.INT64 and tensor.name not in resizing:
             for content in ("raw_data", "float_data", "int32_data", "double_data", "uint64_data"):
                 tensor.ClearField(content)
-    return hashlib.sha256(model.graph.SerializeToString(deterministic=True)).hexdigest()[:32]
+    _rename(graph, {"": ""})
+    whole = hashlib.sha256(graph.SerializeToString(deterministic=True))
+    for part in (*model.functions, *sorted(model.opset_import, key=lambda opset: opset.domain)):
+        whole.update(part.SerializeToString(deterministic=True))
+    return whole.hexdigest()[:32]
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:
+    """Number the tensors of an ONNX graph in the order of their use; what only describes it goes.
+
+    `names` are the new names so far, those of the graphs around it included.
+    """
+
+    def new(name: str) -> str:
+        return names.setdefault(name, str(len(names)))
+
+    for value in graph.input:
+        value.name = new(value.name)
+    for node in graph.node:
+        node.name = node.doc_string = ""
+        node.input[:] = [new(name) for name in node.input]
+        for attribute in node.attribute:
+            attribute.doc_string = ""
+            for inner in (attribute.g, *attribute.graphs) if attribute.type in GRAPHS else ():
+                _rename(inner, names)
+        node.output[:] = [new(name) for name in node.output]
+        del node.metadata_props[:]
+    weights = sorted(graph.initializer, key=lambda tensor: int(new(tensor.name)))
+    for tensor in weights:
+        tensor.name, tensor.doc_string = new(tensor.name), ""
+    kept = [type(tensor).FromString(tensor.SerializeToString()) for tensor in weights]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+    for value in graph.output:
+        value.name = new(value.name)
+    graph.name = graph.doc_string = ""
+    for described in (graph.value_info, graph.quantization_annotation, graph.metadata_props):
+        del described[:]

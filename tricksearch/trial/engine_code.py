@@ -23,11 +23,17 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "train": ("trial.training.stage",),
     "compress": ("trial.compression",),
     "deploy": ("trial.deployment",),
-    "score": ("trial.measuring.scores", "trial.measuring.runner"),
-    "latency": ("trial.measuring.latency", "trial.measuring.machine_lock"),
+    "score": ("trial.measuring.scores", "trial.measuring.runner", "trial.measuring.runner_process"),
+    "latency": (
+        "trial.latencies",
+        "trial.measuring.latency",
+        "trial.measuring.runner_process",
+        "trial.measuring.machine_lock",
+    ),
+    "baseline": ("trial.baseline",),
 }
 # What the exporters of torch import, which no module here does.
-_OF_TORCH: Mapping[str, tuple[str, ...]] = {"compress": ("onnx", "onnxscript", "onnx_ir")}
+_OF_TORCH: Mapping[str, tuple[str, ...]] = dict.fromkeys(("compress", "baseline"), ("onnx", "onnxscript", "onnx_ir"))
 
 _ONLY_LOOK = frozenset({"psutil"})  # packages that tell of the machine, and compute nothing of a result
 
@@ -39,6 +45,7 @@ BYSTANDERS: Mapping[str, str] = {
     "contract.domains": "checks values, which stand in the keys",
     "contract.errors": "words",
     "records": "what is asked for, whose values stand in the keys, and what came of it",
+    "trial.baseline": "makes the plain net's file, which other stages look up",
     "trial.cache": "keeps results",
     "trial.context": "holds what stages share",
     "trial.engine_code": "makes keys",

@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
+from tricksearch.trial.baseline import all_tensors_different
 from tricksearch.trial.compression import compress, portable
 from tricksearch.trial.deployment import file_bytes
 from tricksearch.trial.measuring.export import count, export
@@ -44,7 +44,7 @@ def _measured_untrained(stages: Stages) -> dict[str, Any]:
             teach=stages.net.teach,
             net=lambda: portable(net),
         )
-        net = compress(bench, bench.precision.place(_all_tensors_different(bench.build_net())).eval())
+        net = compress(bench, bench.precision.place(all_tensors_different(bench.build_net())).eval())
         params, macs = count(net, bench.input_shape)
         deployable, skeleton = stages.deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
         timed = stages.timed(deployable, stages.runtime(), skeleton)
@@ -65,13 +65,3 @@ class _DryBench(Bench):
     def teacher(self, spec: str | dict[str, Any], epochs: float) -> nn.Module:
         """None is needed without training."""
         raise _NotForeseeableError
-
-
-def _all_tensors_different(net: nn.Module) -> nn.Module:
-    """The untrained net with no two tensors alike: the exporter would store equal ones, such as zeros, only once."""
-    source = torch.Generator().manual_seed(0)
-    with torch.no_grad():
-        for tensor in (*net.parameters(), *net.buffers()):
-            if tensor.is_floating_point():
-                tensor.add_(0.01 * torch.rand(tensor.shape, generator=source).to(tensor))
-    return net

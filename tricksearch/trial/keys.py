@@ -30,7 +30,6 @@ from tricksearch.contract import (
 from tricksearch.contract.code import code_hash
 from tricksearch.contract.discovery import text_of
 from tricksearch.records.hardware import cpu_features, hardware, versions_of
-from tricksearch.records.measures import DRIFT, SPREAD
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial.data import DataSet
@@ -116,7 +115,6 @@ def latency_key(
         {
             **_engine("latency"),
             "hardware": [hardware(), cpu_features()],
-            "limits": [DRIFT, SPREAD],
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
@@ -125,6 +123,25 @@ def latency_key(
             "latency": recipe.latency.model_dump(mode="json"),
         }
         | ({} if nonce is None else {"nonce": nonce}),
+    )
+
+
+def baseline_key(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> str:
+    """The key of the plain net's untrained file, beside which latencies are taken."""
+    net = recipe.net.model_dump(mode="json")
+    return _key("baseline", {**_engine("baseline"), "net": net, "input": list(input_shape), "classes": num_classes})
+
+
+def yardstick_key(recipe: Recipe, baseline: str, device: str) -> str:
+    """The key of what a run's latencies in milliseconds are multiples of: a time of the yardstick on this machine."""
+    return _key(
+        "latency",
+        {
+            **_engine("latency"),
+            "hardware": [hardware(), cpu_features()],
+            "yardstick": [baseline, device],
+            "call": [recipe.latency.batch, recipe.latency.threads],
+        },
     )
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import torch
 
 from tricksearch.contract import InputError, Registry, TrialError, discover
-from tricksearch.records.constraints import Bound, Rejected, broken
+from tricksearch.records.constraints import Bound, Rejected, broken, in_doubt
 from tricksearch.records.hardware import extra_versions, hardware, versions
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
@@ -171,6 +171,7 @@ class _Trial:
         phase, rungs = (job.phase, job.rungs) if variant == 0 else ("search", [])
         form = _Variant(recipe, job.seed, job.trial, variant, phase)
         status, reason, measured = FINISHED, "", {}
+        doubtful: list[str] = []
         looks = _Looks(self._context, form, self._report)
         try:
             with tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
@@ -187,9 +188,14 @@ class _Trial:
                     rungs and not stages.net.is_trained
                 ):
                     looks.foreseen = foreseen(stages) or {}
-                    if why := broken(self._bounds, looks.foreseen):
+                    doubtful = in_doubt(self._bounds, looks.foreseen)
+                    sure = [bound for bound in self._bounds if bound.text not in doubtful]
+                    if why := broken(sure, looks.foreseen):
                         raise Rejected(f"{why}; seen before training", looks.foreseen)
                 measured = stages.measures()
+                if doubtful:
+                    within = f"{', '.join(doubtful)} lies within the interval of its latency, so it was trained"
+                    measured["latency_note"] = "; ".join(filter(None, [measured["latency_note"], within]))
         except self._reraise:
             raise
         except Rejected as error:

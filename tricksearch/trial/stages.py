@@ -14,14 +14,15 @@ from typing import Any, Literal
 
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.recipe import Recipe
+from tricksearch.trial.baseline import baseline_of, known_yardstick_ms, yardstick_ms
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.deployment import deploy, noted, restored, runtime_of
 from tricksearch.trial.keys import latency_key, score_key
+from tricksearch.trial.latencies import measures_of
 from tricksearch.trial.measuring.latency import timed_alone
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.measuring.scores import loaded_and_scored
-from tricksearch.trial.measuring.stopwatch import measures_of
 from tricksearch.trial.net_stages import GRAPH, NetStages
 from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.training.workbench import Bench
@@ -89,15 +90,26 @@ class Stages:
         """The latency of a deployable and what is taken with it, by the names of a record's fields."""
         context, settings = self.context, self.recipe.latency
         nonce = None if context.fresh is None else [self.seed, context.fresh]  # the same where a trial is run again
-        key = latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime, nonce)
+        graph, key = (
+            latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime, mark) for mark in (None, nonce)
+        )
         with context.cache.building("latency", key, context.machine):
             known = context.cache.get("latency", key)
             if known is None:
+                baseline = baseline_of(self.recipe, context)
                 context.note("time")
                 self.log.ran("latency")
-                timing = timed_alone(context.runner, context.machine, runtime, deployable, settings)
-                measured = measures_of(timing)
-                if timing.steady:  # a latency that was disturbed is not shared with other nets
+                (timing,) = timed_alone(
+                    context.runner,
+                    context.machine,
+                    [(runtime, deployable)],
+                    baseline.deployable,
+                    settings,
+                    known_yardstick_ms(self.recipe, baseline, runtime.device, context),
+                )
+                refers_to = yardstick_ms(self.recipe, baseline, runtime.device, timing.yardstick_ms, context)
+                measured = measures_of(timing, refers_to, settings, graph, runtime.device)
+                if timing.reliable:  # a latency that was disturbed is not shared with other nets
                     context.cache.put("latency", key, measured)
                 return measured
         self.log.known("latency")

@@ -68,7 +68,7 @@ def test_another_length_is_another_teacher(make_bench, counted):
     make_bench(recipe).teacher(SPEC, 1.0)
     make_bench(recipe).teacher(SPEC, 2.0)
     assert trainings() == 2
-    make_bench(recipe.model_copy(update={"latency": recipe.latency.model_copy(update={"blocks": 9})})).teacher(
+    make_bench(recipe.model_copy(update={"latency": recipe.latency.model_copy(update={"seconds": 9.0})})).teacher(
         SPEC, 2.0
     )
     assert trainings() == 2, "how the student is timed does not concern its teacher"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from tricksearch.contract import Registry
 from tricksearch.search.phases.ablate import ablate_plan
@@ -15,8 +15,12 @@ from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 
 
-def phases_of(study: Study, space: Space, registry: Registry, store: Store, workers: int) -> Iterator[Phase]:
+def phases_of(
+    study: Study, space: Space, registry: Registry, store: Store, workers: int, searched: Callable[[], None]
+) -> Iterator[Phase]:
     """Each phase that the study names, from the records that are stored when it is asked for.
+
+    `searched` is called at the end of the search, before another phase builds on its front.
 
     Raises InputError where a phase cannot begin: a screen with too few runs, an ablation around nothing.
     """
@@ -26,6 +30,7 @@ def phases_of(study: Study, space: Space, registry: Registry, store: Store, work
         numbers = TrialNumbers(record.trial for record in (*records, *store.records_set_aside()))
         if name == "search":
             yield SearchPhase(study, space, store, records, numbers, workers)
+            searched()
         elif name == "screen":
             plan = screen_plan(study, space, store)
             yield DesignedPhase("screen", ("baseline", "screen", "fidelity"), plan, records, numbers)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import exp
 from statistics import fmean
 
 from tricksearch.records.averages import by_recipe, mean_of
-from tricksearch.records.record import FRONT_PHASES, Record
+from tricksearch.records.measures import MEASURES
+from tricksearch.records.record import FRONT_PHASES, NORMAL, Record
 from tricksearch.search.phases.measures import value_of
 from tricksearch.search.phases.replicates import seed_noise
 from tricksearch.store.facts import CONFIRMATION
@@ -26,11 +28,12 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
     chances = _chances(study, competing)
     if not fresh and not chances:
         return ()
-    front = {record.recipe_key for record in study.goals.front(records)}
+    front = dict.fromkeys(record.recipe_key for record in study.goals.front(records))
     smallest = set(minimal.tricks) if minimal is not None else None
     confirmed = store.fact(CONFIRMATION) if fresh else None
     keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
-    keys += [key for key in (study.base_recipe().key, *front) if key not in keys and not fresh]
+    if not fresh:  # the baseline may be on the front
+        keys = list(dict.fromkeys((*keys, study.base_recipe().key, *front)))
     members = []
     for key in keys:
         runs = seen.get(key) or competing.get(key) or fresh.get(key) or []
@@ -57,10 +60,22 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
 def _means(study: Study, runs: Sequence[Record]) -> dict[str, Mean]:
     means = {}
     for measure in study.objectives:
-        values = [value for run in runs if (value := value_of(run, measure)) is not None]
-        if values:
-            means[measure] = mean_of_runs(values)
+        known = [(run, value) for run in runs if (value := value_of(run, measure)) is not None]
+        if MEASURES[measure].timed:
+            known = list({run.timing.get("id", run.id): (run, value) for run, value in known}.values())
+        if len(known) == 1 and MEASURES[measure].timed:
+            means[measure] = _timed_once(*known[0])
+        elif known:
+            means[measure] = mean_of_runs([value for _, value in known])
     return means
+
+
+def _timed_once(run: Record, value: float) -> Mean:
+    """A latency that was taken once, for however many runs: its interval is that of the timing."""
+    if run.latency_error is None:
+        return Mean(value, None, None, 1)
+    half = NORMAL * run.latency_error
+    return Mean(value, value * exp(-half), value * exp(half), 1)
 
 
 def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, float]:

@@ -9,9 +9,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import ctypes
 import json
-import mmap
 import os
 import select
 import signal
@@ -19,23 +17,20 @@ import socket
 import subprocess
 import sys
 import time
-import traceback
 from collections.abc import Sequence
-from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
 
-from tricksearch.contract import Deployable, Predictor, Runtime, TrialError
+from tricksearch.contract import Deployable, Runtime, TrialError
 from tricksearch.records.settings import LatencySettings
-from tricksearch.trial.measuring import gpu
-from tricksearch.trial.measuring.runtimes import check_fit, source_of
-from tricksearch.trial.measuring.stopwatch import ATTEMPTS, Timing, added_memory, filled, time_latency
+from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, check_fit, source_of
+from tricksearch.trial.measuring.stopwatch import Timing
 
 PATIENCE = 900.0  # seconds for one answer: a runtime that compiles may take minutes, one that hangs takes for ever
 GLANCE = 1.0  # seconds between two looks whether the process is still there
 ENDING = 60.0  # seconds that a process may take to end once its side is closed, on a machine that is busy
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
+MOST_TOGETHER = 32  # files that are timed together, as far as an answer's time goes
 SILENT = {"ORT_DISABLE_TELEMETRY": "1"}  # ONNX Runtime reads it when it is imported, and sends reports without it
 Array = np.ndarray[Any, Any]
 
@@ -62,16 +57,20 @@ class Runner:
         Raises NotApplicable where the runtime does not take such files, TrialError where it fails or crashes, and
         MemoryError.
         """
-        check_fit(runtime, deployable)
+        self._ask("load", file=_file(runtime, deployable, threads))
+
+    def load_to_time(
+        self, files: Sequence[tuple[Runtime, Deployable]], baseline: Deployable, settings: LatencySettings
+    ) -> None:
+        """Load copies of deployables, whose runtimes are of one device, and of the plain net's file, and run each.
+
+        The plain net's copies stay loaded for the next. Raises what `load` raises.
+        """
         self._ask(
-            "load",
-            source=source_of(runtime),
-            function=runtime.load.__name__,
-            path=str(deployable.path.resolve()),
-            threads=runtime.threads or threads,
-            precision=deployable.precision,
-            options=dict(runtime.options),
-            device=runtime.device,
+            "load_to_time",
+            files=[_file(runtime, deployable, settings.threads) for runtime, deployable in files],
+            baseline=_file(ONNX_RUNTIME, baseline, settings.threads),
+            settings=settings.model_dump(),
         )
 
     def logits(self, start: int, stop: int) -> Array:
@@ -79,14 +78,15 @@ class Runner:
         answer = self._ask("logits", start=start, stop=stop)
         return np.frombuffer(base64.b64decode(answer["logits"]), np.float32).reshape(answer["shape"])
 
-    def time(self, settings: LatencySettings) -> Timing:
-        """Time the deployable, and load it once more for its memory. Raises TrialError, MemoryError.
+    def time(self, settings: LatencySettings, fastest_ms: float | None = None) -> list[Timing]:
+        """Time what was loaded to be timed, in the order of its files. Raises TrialError, MemoryError.
 
-        The caller sees to it that the machine is otherwise idle; a GPU that others keep busy is refused.
+        The caller sees to it that the machine is otherwise idle; a GPU that others keep busy is refused. `fastest_ms`
+        is the yardstick's time at the machine's fastest, where that is known.
         """
-        attempt = (2 * settings.blocks + len(settings.batches) + 15) * settings.block_seconds
-        answer = self._ask("time", 2 * ATTEMPTS * attempt, settings=settings.model_dump())
-        return Timing(**answer["timing"])
+        patience = 2 * settings.seconds * MOST_TOGETHER
+        answer = self._ask("time", patience, settings=settings.model_dump(), fastest_ms=fastest_ms)
+        return [Timing(**timing | {"copies": tuple(timing["copies"])}) for timing in answer["timings"]]
 
     def close(self) -> None:
         """End the process."""
@@ -125,7 +125,7 @@ class Runner:
         if answer.get("memory"):
             raise MemoryError(answer["error"])
         if "error" in answer:
-            raise TrialError(f"the runtime cannot {'load' if command == 'load' else 'run'} the file: {answer['error']}")
+            raise TrialError(f"the runtime cannot {answer['doing']} the file: {answer['error']}")
         return answer
 
     def _start(self) -> None:
@@ -134,7 +134,7 @@ class Runner:
             shared = [self._memory, theirs.fileno()]
             arguments = [json.dumps(self._shape), *map(str, (*shared, os.getpid()))]
             self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
-                [sys.executable, "-P", "-m", "tricksearch.trial.measuring.runner", *arguments],
+                [sys.executable, "-P", "-m", "tricksearch.trial.measuring.runner_process", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=2,  # what a library prints belongs to the log
                 pass_fds=shared,
@@ -175,89 +175,16 @@ def _fate(process: subprocess.Popen[bytes], patience: float, late: bool) -> str:
     return f"crashed with {name}" + (", as where memory runs out" if -code == signal.SIGKILL else "")
 
 
-class _Server:
-    """The other side: what the runner's process does with a command."""
-
-    def __init__(self, pixels: Array) -> None:
-        self._pixels = pixels
-        self._job: dict[str, Any] = {}
-        self._predictor: Predictor | None = None
-
-    def answer(self, job: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one command; every error but an exit is an answer too."""
-        try:
-            if job["command"] == "load":
-                self._predictor, self._job = None, job  # the one before gives its memory back first
-                self._load()
-                return {}
-            if self._predictor is None:
-                return {"error": "no deployable is loaded"}
-            if job["command"] == "logits":
-                logits = self._run(_unit(self._pixels[job["start"] : job["stop"]]))
-                return {"logits": base64.b64encode(logits.tobytes()).decode(), "shape": list(logits.shape)}
-            return {"timing": asdict(self._time(LatencySettings(**job["settings"])))}
-        except TrialError as error:
-            return {"refused": str(error)}
-        except MemoryError as error:
-            return {"error": f"out of memory: {error}", "memory": True}
-        except Exception as error:
-            traceback.print_exc()
-            return {"error": f"{type(error).__name__}: {error}"[:2000]}
-
-    def _load(self) -> None:
-        job, names = self._job, dict[str, Any]()
-        source = f"from __future__ import annotations\n{job['source']}"
-        exec(compile(source, f"<{job['function']}>", "exec"), names)  # noqa: S102  # our own process sent it
-        self._predictor = names[job["function"]](job["path"], job["threads"], job["precision"], **job["options"])
-
-    def _run(self, images: Array) -> Array:
-        assert self._predictor is not None  # for the type checker
-        return np.ascontiguousarray(self._predictor(images), np.float32)
-
-    def _time(self, settings: LatencySettings) -> Timing:
-        device = self._job["device"]
-        note = gpu.wait_for_rest() if device == "cuda" else ""
-        images = _unit(self._pixels[: max(settings.batch, *settings.batches)])
-        batch = filled(images, settings.batch)
-        self._run(batch)  # what the library does only once is none of the deployable's memory
-        self._predictor = None
-
-        def again() -> None:
-            self._load()
-            for _ in range(2):  # some libraries plan their memory in the first run and take it in the second
-                self._run(batch)
-
-        memory = added_memory(again)
-        assert self._predictor is not None  # for the type checker: it was loaded again
-        timing = time_latency(self._predictor, images, settings, device)
-        notes = "; ".join(part for part in (note, timing.note) if part)
-        return replace(timing, memory_bytes=memory, note=notes)
-
-
-def end_with(parent: int) -> None:
-    """Have the system kill this process when the parent that started it ends, whatever it is doing then."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, ctypes.c_ulong(signal.SIGKILL))
-    if os.getppid() != parent:  # it ended before the call
-        sys.exit(f"the process {parent}, which started this one, is gone")
-
-
-def _unit(pixels: Array) -> Array:
-    return pixels.astype(np.float32) / np.float32(255.0)
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Serve commands, one JSON line each, until the other side is gone."""
-    shape, (memory, wire, parent) = json.loads(arguments[0]), map(int, arguments[1:])
-    end_with(parent)  # the end of the wire tells it only between two commands, and a busy library may never look
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the trial decides what ends
-    server = _Server(np.frombuffer(mmap.mmap(memory, 0, prot=mmap.PROT_READ), np.uint8).reshape(shape))
-    for file in (memory, wire):
-        os.set_inheritable(file, False)
-    with socket.socket(fileno=wire).makefile("rw", encoding="utf-8", newline="\n") as lines:
-        for line in iter(lines.readline, ""):
-            lines.write(json.dumps(server.answer(json.loads(line))) + "\n")
-            lines.flush()
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _file(runtime: Runtime, deployable: Deployable, threads: int) -> dict[str, Any]:
+    """A deployable and what loads it, as plain JSON. Raises NotApplicable where the runtime does not take it."""
+    check_fit(runtime, deployable)
+    return {
+        "source": source_of(runtime),
+        "function": runtime.load.__name__,
+        "path": str(deployable.path.resolve()),
+        "bytes": sum(file.stat().st_size for file in deployable.files),
+        "threads": runtime.threads or threads,
+        "precision": deployable.precision,
+        "options": dict(runtime.options),
+        "device": runtime.device,
+    }
