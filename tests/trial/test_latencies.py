@@ -55,8 +55,8 @@ def test_what_disturbed_it_is_noted(steady_timing):
     timing = steady_timing(4.0, SETTINGS, disturbed=0.7, yardstick_ms=1.3, note="no device times: why")
     assert measures_of(timing, 1.0, SETTINGS, "mark", "cpu")["latency_note"].split("; ") == [
         "no device times: why",
-        "other programs had the processor in 70 % of the rounds: the time on the processor was compared in place of "
-        "the time from outside, and the latency is not shared with other nets",
+        "other programs had the processor in 70 % of the rounds: the latency is less sure than its interval says, and "
+        "is not shared with other nets",
         "taken while the machine was x 1.30 slower than at its fastest",
     ]
     calm = replace(timing, disturbed=0.5, yardstick_ms=1.1, note="")

@@ -18,6 +18,7 @@ from tricksearch.trial.training.nets import Normalize, build_net
 if TYPE_CHECKING:
     from tricksearch.records.recipe import Recipe
     from tricksearch.trial.context import JobContext
+    from tricksearch.trial.measuring.stopwatch import Timing
 
 GRAPH = "baseline.onnx"
 
@@ -62,15 +63,18 @@ def known_yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, context:
     return None if entry is None else float(entry.meta["ms"])
 
 
-def yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, measured: float, context: JobContext) -> float:
-    """The milliseconds of the yardstick that this machine's latencies refer to, `measured` where there are none yet.
+def yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, timing: Timing, context: JobContext) -> float:
+    """The milliseconds of the yardstick that this machine's latencies refer to: this timing's where there are none yet.
 
-    All latencies that share a cache refer to one moment in this way, however the machine's speed moves later.
+    All latencies that share a cache refer to one moment in this way, however the machine's speed moves later. A moment
+    that other programs disturbed is not kept.
     """
     key = yardstick_key(recipe, baseline.key, device)
     with context.cache.building("latency", key, context.machine):
-        entry = context.cache.get("latency", key) or context.cache.put("latency", key, {"ms": measured})
-    return float(entry.meta["ms"])
+        entry = context.cache.get("latency", key)
+        if entry is None and timing.reliable:
+            entry = context.cache.put("latency", key, {"ms": timing.yardstick_ms})
+    return timing.yardstick_ms if entry is None else float(entry.meta["ms"])
 
 
 def all_tensors_different(net: nn.Module) -> nn.Module:

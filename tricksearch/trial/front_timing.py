@@ -84,7 +84,10 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
                 timings = timed_alone(
                     runner, machine, list(files.values()), baseline.deployable, patient, fastest_ms=fastest
                 )
-                refers_to = yardstick_ms(first, baseline, device, timings[0].yardstick_ms, context)
+                if not timings[0].reliable:  # rounds are disturbed for all files together
+                    left_out |= dict.fromkeys(files, "other programs had the processor while it was timed")
+                    continue
+                refers_to = yardstick_ms(first, baseline, device, timings[0], context)
                 by_graph = dict(zip(files, timings, strict=True))
                 graphs |= {
                     graph: measures_of(timing, refers_to, first.latency, graph, device)

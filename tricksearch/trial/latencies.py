@@ -58,8 +58,8 @@ def _disturbed(timing: Timing) -> str:
     if timing.reliable:
         return ""
     return (
-        f"other programs had the processor in {100 * timing.disturbed:.0f} % of the rounds: the time on the processor "
-        "was compared in place of the time from outside, and the latency is not shared with other nets"
+        f"other programs had the processor in {100 * timing.disturbed:.0f} % of the rounds: the latency is less sure "
+        "than its interval says, and is not shared with other nets"
     )
 
 

@@ -107,7 +107,7 @@ class Stages:
                     settings,
                     known_yardstick_ms(self.recipe, baseline, runtime.device, context),
                 )
-                refers_to = yardstick_ms(self.recipe, baseline, runtime.device, timing.yardstick_ms, context)
+                refers_to = yardstick_ms(self.recipe, baseline, runtime.device, timing, context)
                 measured = measures_of(timing, refers_to, settings, graph, runtime.device)
                 if timing.reliable:  # a latency that was disturbed is not shared with other nets
                     context.cache.put("latency", key, measured)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trial.measuring.stand_in import StandIn
-from tricksearch.trial.measuring.rounds import CYCLES, SLOW, SYSTEM, interval, take_rounds
+from tricksearch.trial.measuring.rounds import CYCLES, SLOW, SYSTEM, Block, Round, Rounds, interval, take_rounds
 
 SIMULATED = 240  # measurements behind a coverage: its own standard error is 1.4 points
 LEVEL = 0.025  # by which two loadings of one small file differ
@@ -262,3 +262,14 @@ def test_the_system_has_such_a_clock():
     assert SYSTEM.now() > before[0]
     assert SYSTEM.processor() > before[1]
     assert SYSTEM.interruptions() >= before[2] >= 0
+
+
+def test_several_threads_are_compared_by_the_time_from_outside():
+    """Their times on the processor add up: 4 threads of 1 ms are no slower than a yardstick of 2 ms."""
+    disturbed = [Round(copy, _block(0.002, 0.002), (_block(0.001, 0.004),)) for copy in range(3)]
+    assert np.exp(Rounds(taken=disturbed, one_thread=False).copies()) == pytest.approx(0.5)
+    assert np.exp(Rounds(taken=disturbed, one_thread=True).copies()) == pytest.approx(2.0)
+
+
+def _block(seconds: float, processor: float) -> Block:
+    return Block(np.array([seconds]), processor, disturbed=True)

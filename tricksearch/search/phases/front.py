@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from tricksearch.contract import InputError, Registry, TrialError
+from tricksearch.contract import Registry
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
@@ -40,10 +40,13 @@ def time_front(study: Study, store: Store, registry: Registry, cache: Path, obse
     observer.timing_front(len(graphs))
     try:
         timed = timed_front(graphs, Cache(cache), registry)
-    except (InputError, TrialError, MemoryError):
+    except Exception:  # it is the end of a search whose records all stand
         log.exception("the front could not be timed again: the latencies of its trials stand")
         return
-    store.put_fact(FRONT_TIMING, timed | {"of": marks})
+    for mark, why in timed["left_out"].items():
+        log.warning("the latency of its trial stands for the graph %s: %s", mark, why)
+    earlier = known["graphs"] if known is not None else {}
+    store.put_fact(FRONT_TIMING, timed | {"of": marks, "graphs": earlier | timed["graphs"]})
 
 
 def near_front(study: Study, records: Sequence[Record]) -> list[Record]:

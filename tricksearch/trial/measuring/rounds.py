@@ -97,6 +97,7 @@ class Rounds:
 
     fastest: float = math.inf
     taken: list[Round] = field(default_factory=list)
+    one_thread: bool = True  # of which the time on the processor is the time that its calls take
 
     @property
     def kept(self) -> list[Round]:
@@ -136,11 +137,10 @@ class Rounds:
     def copies(self) -> Array:
         """The logarithm of each file's time over the yardstick's, for each copy the median of its rounds (files, K).
 
-        Where most rounds were disturbed, it is the time on the processor that is compared: calls that wait for the
-        processor take no more of it.
+        Where most rounds of one thread were disturbed, it is the time on the processor that is compared: calls that
+        wait for the processor take no more of it.
         """
-
-        waited = self.mostly_disturbed
+        waited = self.mostly_disturbed and self.one_thread
 
         def seconds(block: Block) -> float:
             return block.processor / len(block.calls) if waited else block.median
@@ -180,7 +180,7 @@ def take_rounds(
     `precision`, or shows which of the two is faster; or when `seconds` are over. With `one_thread`, a file computes in
     one thread on the processor, so that less of its own time shows that others had it.
     """
-    draw, rounds, count = np.random.default_rng(seed), Rounds(fastest), len(files[0])
+    draw, rounds, count = np.random.default_rng(seed), Rounds(fastest, one_thread=one_thread), len(files[0])
     end = clock.now() + seconds
     for cycle in range(1, 10**6):
         for copy in draw.permutation(count):

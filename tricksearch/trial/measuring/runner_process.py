@@ -80,6 +80,7 @@ class _Server:
         batch = filled(_unit(self._pixels[: settings.batch]), settings.batch)
         if self._baseline_is != (baseline, settings.batch):
             self._baseline, self._baseline_is = [], None
+            self._stopwatch = Stopwatch()  # how fast the machine was at its best is known of the net before alone
             self._baseline = _copies(baseline, batch, settings.seconds)
             self._baseline_is = (baseline, settings.batch)
         self._memory = _memory(files[0], batch) if len(files) == 1 else None

@@ -107,7 +107,7 @@ class Stopwatch:
         timed = [*(file.predictors for file in files), *beside]
         # Each copy needs one of the plain net's for itself, or the interval misses what those of a file share.
         count = min(map(len, [*timed, baseline]))
-        one_thread = device == "cpu" and all(file.threads == 1 for file in files)
+        one_thread = device == "cpu" and settings.threads == 1 and all(file.threads == 1 for file in files)
 
         def take() -> Rounds:
             return take_rounds(
@@ -149,13 +149,14 @@ class Stopwatch:
     ) -> Timing:
         kept = rounds.kept
         relative = np.concatenate([taken.files[at].calls / taken.yardstick.median for taken in kept])
+        yardstick = float(np.median([taken.yardstick.median for taken in kept]))
         inside, note = _on_device(file, batch, self._clock)
         return Timing(
             copies=copies,
             ms=float(np.median([taken.files[at].median for taken in kept])) * 1e3,
-            yardstick_ms=float(np.median([taken.yardstick.median for taken in kept])) * 1e3,
+            yardstick_ms=yardstick * 1e3,
             baseline_ms=plain * 1e3,
-            fastest_ms=rounds.fastest * 1e3,
+            fastest_ms=min(rounds.fastest, yardstick) * 1e3,  # where all was disturbed, no round tells the fastest
             p95=float(np.percentile(relative, 95)),
             p99=float(np.percentile(relative, 99)),
             runs=len(relative),
