@@ -65,17 +65,7 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
     try:
         with machine.shared(), cache.in_use(), tempfile.TemporaryDirectory(prefix="tricksearch-") as folder:
             context = JobContext(registry, data, cache, machine, runner)
-            here: dict[str, dict[str, tuple[Runtime, Deployable]]] = {}
-            left_out = {}
-            for graph, (recipe, record) in recipes.items():
-                stages = Stages(recipe, record.seed, context, Path(folder))
-                if record.hardware != hardware():
-                    left_out[graph] = "it was measured on another machine"
-                elif not stages.is_deployed:
-                    left_out[graph] = "its file is no longer in the cache"
-                else:
-                    deployed = stages.deployed()
-                    here.setdefault(deployed.runtime.device, {})[graph] = deployed.runtime, deployed.deployable
+            here, left_out = _here(recipes, context, Path(folder))
             graphs: dict[str, dict[str, Any]] = {}
             ties: list[list[str]] = []
             for device, files in here.items():
@@ -108,6 +98,24 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
         "ties": ties,
         "left_out": left_out,
     }
+
+
+def _here(
+    recipes: Mapping[str, tuple[Recipe, Record]], context: JobContext, folder: Path
+) -> tuple[dict[str, dict[str, tuple[Runtime, Deployable]]], dict[str, str]]:
+    """The files that can be timed here, by device and graph, and why the others cannot, by graph."""
+    here: dict[str, dict[str, tuple[Runtime, Deployable]]] = {}
+    left_out = {}
+    for graph, (recipe, record) in recipes.items():
+        stages = Stages(recipe, record.seed, context, folder)
+        if record.hardware != hardware():
+            left_out[graph] = "it was measured on another machine"
+        elif not stages.is_deployed:
+            left_out[graph] = "its file is no longer in the cache"
+        else:
+            deployed = stages.deployed()
+            here.setdefault(deployed.runtime.device, {})[graph] = deployed.runtime, deployed.deployable
+    return here, left_out
 
 
 def tied(timings: Mapping[str, Timing]) -> list[list[str]]:
