@@ -121,9 +121,17 @@ def findings(**changes) -> Findings:
         "gap": Gap(Mean(0.6, 0.1, 1.1, 2), Mean(0.5, 0.2, 0.8, 2), 2, 78.6, 78.0),
         "minimal": Minimal("17.1", minimal, ("cosine", "int8"), ("label_smoothing",), whole, True),
         "shifts": (
-            Shift("mixup", short, full, "sign changes"),
-            Shift("cosine", verdict("cosine", comparison="fidelity"), verdict("cosine"), "same"),
-            Shift("se", verdict("se", comparison="fidelity"), verdict("se"), "undecided"),
+            Shift("mixup", short, full, verdict("mixup", comparison="budget", n=48), "sign changes"),
+            *(
+                Shift(
+                    name,
+                    verdict(name, comparison="fidelity"),
+                    verdict(name),
+                    verdict(name, says=says, comparison="budget"),
+                    word,
+                )
+                for name, says, word in (("cosine", "equivalent", "same"), ("se", "undecided", "undecided"))
+            ),
         ),
         "confounders": ("mixup also smooths the labels: mean entropy of the targets 0.31 nats, 0.00 without it.",),
         "notes": ("pruning was never confirmed: add it to confirm",),

@@ -170,7 +170,7 @@ def test_every_verdict_is_one_row_of_the_table(tmp_path):
     found = findings()
     table = rows(found)
     assert all(tuple(row) == COLUMNS for row in table)
-    assert len(table) == len(found.verdicts) + len(found.minimal.verdicts) + len(found.shifts)
+    assert len(table) == len(found.verdicts) + len(found.minimal.verdicts) + 2 * len(found.shifts)
     # A verdict that stands both among all and in the minimal recipe's or a shift's own is one row.
     again = findings(verdicts=(*found.verdicts, *found.minimal.verdicts, found.shifts[0].short))
     assert rows(again) == table

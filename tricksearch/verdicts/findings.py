@@ -60,14 +60,18 @@ class Minimal:
     why: str = ""  # where it does not hold
 
 
+Change = Literal["same", "sign changes", "effect fades", "effect appears", "gains", "loses", "undecided"]
+
+
 @dataclass(frozen=True)
 class Shift:
-    """A trick's effect on accuracy at the short and at the full budget."""
+    """A trick's effect on accuracy at the short and at the full budget, and what longer training makes of it."""
 
     trick: str
     short: Verdict
     full: Verdict
-    says: Literal["same", "sign changes", "order changes", "effect fades", "effect appears", "undecided"]
+    change: Verdict  # on the effect at the full budget minus that at the short one
+    says: Change
 
 
 @dataclass(frozen=True)

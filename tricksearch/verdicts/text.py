@@ -229,20 +229,27 @@ def _or_none(mean: Mean) -> str:
 
 
 def _shifts(shifts: Sequence[Shift]) -> list[str]:
+    words = {
+        "sign changes": "its sign changes with longer training",
+        "effect fades": "its effect fades with longer training",
+        "effect appears": "its effect appears with longer training",
+        "gains": "does better with longer training",
+        "loses": "does worse with longer training",
+    }
     sentences = [
-        f"{shift.trick}: its {shift.says} with longer training: "
-        f"{_effect(shift.short)} at the short budget (n = {shift.short.n}), "
+        f"{shift.trick}{': ' if words[shift.says].startswith('its') else ' '}{words[shift.says]}: by "
+        f"{_effect(shift.change)}, from {_effect(shift.short)} at the short budget (n = {shift.short.n}) to "
         f"{_effect(shift.full)} at the full one (n = {shift.full.n})."
         for shift in shifts
-        if shift.says in ("sign changes", "order changes", "effect fades", "effect appears")
+        if shift.says in words
     ]
-    for says, words in (
-        ("same", "Keep their sign and order with longer training"),
-        ("undecided", "Undecided whether longer training changes them"),
-    ):
-        names = [shift.trick for shift in shifts if shift.says == says]
-        if names:
-            sentences.append(f"{words}: {', '.join(names)}.")
+    same = [shift for shift in shifts if shift.says == "same"]
+    if same:
+        within = f"within {number(same[0].change.margin, same[0].change.measure)} {unit(same[0].change.measure)}"
+        sentences.append(f"Do the same with longer training, {within}: {', '.join(shift.trick for shift in same)}.")
+    undecided = [shift.trick for shift in shifts if shift.says == "undecided"]
+    if undecided:
+        sentences.append(f"Undecided whether longer training changes them: {', '.join(undecided)}.")
     return sentences
 
 

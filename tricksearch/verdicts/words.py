@@ -15,6 +15,7 @@ COMPARISONS = {
     "pair": ("Pairs", "both tricks together on the plain baseline against the sum of each alone"),
     "minimal": ("Minimal recipe", "the minimal recipe against the whole one"),
     "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
+    "budget": ("Longer training", "the trick's effect at the full budget minus that at the short one"),
 }
 PAIRED = ("interaction", "pair")  # the effects of two tricks on each other
 

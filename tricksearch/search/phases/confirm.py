@@ -7,7 +7,7 @@ from typing import Any
 
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
-from tricksearch.search.phases.phase import PlannedRun, fresh_seed
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
@@ -26,14 +26,12 @@ def confirm_plan(
         store.put_fact(CONFIRMATION, fact)
 
     def plan(records: Sequence[Record]) -> list[PlannedRun]:
-        runs = []
+        arms = []
         for tricks in fact["tricks"]:
             recipe = study.recipe(tricks)
-            runs += [
-                PlannedRun("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
-                for place in range(study.confirm.seeds)
-            ]
-        return runs
+            seeds = [fresh_seed(study.search.seed, "confirm", recipe.key, at) for at in range(study.confirm.seeds)]
+            arms.append([PlannedRun("confirm", recipe, seed, test=True) for seed in seeds])
+        return in_rounds(arms, fresh_seed(study.search.seed, "confirm", "order"))
 
     return plan
 
