@@ -2,9 +2,12 @@
 
 What a search saw is no ground for such a chance: the recipes were chosen because they looked good, so what was seen
 flatters just them (told 80 to 95 %, they were on the true front 20 to 44 times in 100). Fresh runs had no part in the
-choice. Means of few of them still lie too far apart, so each is drawn towards the mean of all by as much as the noise
-tells (empirical Bayes: Efron & Morris 1975), and what is not known of noise and spread is drawn as well. Recipes that
-share a graph share one latency. `python -m benchmarks chances` shows told and true shares side by side.
+choice. Each mean is drawn towards the mean of all by as much as the noise tells (empirical Bayes: Efron & Morris 1975),
+and what is not known of noise and spread is drawn as well. Recipes that share a graph share one latency.
+
+The chances that come of it are right where they are high; below, recipes that were chosen for being alike are nearer to
+each other than their means tell, and what is told as 30 % is true in 50 to 70 of 100. So a chance below SURE is not
+given as a number: the recipe's place is in doubt. `python -m benchmarks chances` shows told and true shares.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 DRAWS = 4000
+SURE = 0.8  # a chance from which on it is as true as it is told
 FEWEST = 4  # units from which on their spread tells how far their means lie apart by chance
 
 

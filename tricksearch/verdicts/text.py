@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tricksearch.records.measures import MEASURES
+from tricksearch.verdicts.chances import SURE
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
 from tricksearch.verdicts.words import (
@@ -23,7 +24,6 @@ SIMULATED = "Simulated: nothing was trained."
 FRONT_HEADING = "The front, and how sure it is"
 
 _FACTOR_FROM = 20.0  # percent: from here on the factor, such as "x 0.73", is given as well
-_SURE = 0.9  # the chance from which a member of the front counts as sure
 
 
 def recipe_line(tricks: Iterable[str]) -> str:
@@ -184,16 +184,20 @@ def _minimal(minimal: Minimal) -> list[str]:
 
 
 def _front(members: Sequence[Member]) -> list[str]:
-    chances = [(member.chance, member) for member in members if member.role == "front" and member.chance is not None]
-    if not chances:
+    """Which members are sure of their place; a chance that could not be right is not told."""
+    confirmed = [member for member in members if member.role == "front" and member.fresh]
+    if not confirmed:
         return []
-    sure = sum(chance >= _SURE for chance, _ in chances)
-    least, member = min(chances, key=lambda pair: pair[0])
-    many = f"{len(chances)} recipes" if len(chances) > 1 else "the one recipe"
-    text = f"Of {many} of the front, {sure} {'is' if sure == 1 else 'are'} on it with a chance of {_SURE:.0%} or more"
-    if sure < len(chances):
-        text += f"; the least sure is record {member.record} ({least:.0%})"
-    return [text.replace("%", " %") + "."]
+    doubtful = [member.record for member in confirmed if member.chance is None]
+    sure = len(confirmed) - len(doubtful)
+    many = f"{len(confirmed)} confirmed recipes" if len(confirmed) > 1 else "the one confirmed recipe"
+    text = (
+        f"Of {many} of the front, {sure} {'is' if sure == 1 else 'are'} on the front of what was confirmed with a "
+        f"chance of {100 * SURE:.0f} % or more, by fresh seeds and within the margins"
+    )
+    if doubtful:
+        text += f"; in doubt: record{'s' * (len(doubtful) > 1)} {', '.join(doubtful)}"
+    return [text + "."]
 
 
 def _gap(gap: Gap | None) -> list[str]:

@@ -12,6 +12,8 @@ from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 
+SEEN_PHASES = ("baseline", "screen", "search")  # what the search's front was chosen by
+
 Tricks = dict[str, dict[str, Any]]
 
 
@@ -37,13 +39,23 @@ def confirm_plan(
 
 
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:
-    """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe."""
+    """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe.
+
+    Of the front as the search left it too: a gap that is taken only over what held up since is too small.
+    """
     recipes: list[Tricks] = [{}]
     recipes += [record.tricks for record in spread(study.goals.front(records), study.goals.knee(records), study)]
+    recipes += [record.tricks for record in chosen_by_search(study, records)]
     target = target_of(store)
     if target is not None:
         recipes += [target.tricks, Ablation(study, target).smallest(records) or {}]
     return [tricks for at, tricks in enumerate(recipes) if tricks not in recipes[:at]]
+
+
+def chosen_by_search(study: Study, records: Sequence[Record]) -> list[Record]:
+    """The members to confirm of the front at the end of the search, whatever has been run since."""
+    seen = [record for record in records if record.phase in SEEN_PHASES]
+    return spread(study.goals.front(seen), study.goals.knee(seen), study)
 
 
 def spread(front: Sequence[Record], knee: Record | None, study: Study) -> list[Record]:

@@ -9,6 +9,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from tricksearch.records.averages import mean_of
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import SEARCH_PHASES, Record
 from tricksearch.study.study import Study
 
@@ -16,6 +17,7 @@ MOST_RUNS = 5  # of one recipe, where their number is adaptive
 BASELINE_RUNS = 3  # all is compared with it, and the spread of its runs is the first estimate of the noise
 SHARE = 0.5  # trainings with another seed, as a share of the recipes that were trained, at most
 DOUBT = 0.1  # p (1 - p) of being on the front, above which a recipe is worth another run: p from .11 to .89
+FEWEST_FREEDOM = 2  # degrees of freedom that an estimate of the noise has where there are so many
 
 Runs = Mapping[str, Sequence[Record]]
 
@@ -83,16 +85,23 @@ def _in_doubt(study: Study, groups: Runs, leads: Mapping[int, str], running: Map
 
 
 def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
-    """The standard deviation over seeds of a measure, as a share of its value, pooled over the recipes.
+    """The standard deviation over seeds of a measure, as a share of its value, pooled over recipes that ran twice.
 
-    It is 0 where no recipe ran twice.
+    Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front is, and one recipe whose runs
+    collapse now and then would make all others look uncertain. It is 0 where no recipe ran twice.
     """
-    squares, freedom = 0.0, 0
-    for runs in groups:
-        values = [value for run in runs if run.finished and (value := run.value(name)) is not None]
-        if len(values) > 1 and fmean(values):
-            squares += variance(values) / fmean(values) ** 2 * (len(values) - 1)
-            freedom += len(values) - 1
+    known = [[value for run in runs if run.finished and (value := run.value(name)) is not None] for runs in groups]
+    twice = sorted(
+        (values for values in known if len(values) > 1 and fmean(values)), key=fmean, reverse=MEASURES[name].maximize
+    )
+    better: list[list[float]] = []
+    freedom = 0
+    for values in twice:
+        if freedom >= FEWEST_FREEDOM and len(better) >= len(twice) / 2:
+            break
+        better.append(values)
+        freedom += len(values) - 1
+    squares = sum(variance(values) / fmean(values) ** 2 * (len(values) - 1) for values in better)
     return sqrt(squares / freedom) if freedom else 0.0
 
 
