@@ -23,6 +23,8 @@ NAMES = (
     "stopping",
     "storm",
     "verdict_studies",
+    "arms",
+    "chances",
     "truth",
     "placebos",
     "cuda",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
 import random
@@ -90,7 +91,7 @@ class PlannedRun:
     seed: int
     test: bool = False
 
-    @property
+    @functools.cached_property
     def mark(self) -> tuple[str, str, int]:
         """What tells it from every other one."""
         return self.phase, self.recipe.key, self.seed

@@ -87,8 +87,9 @@ def _in_doubt(study: Study, groups: Runs, leads: Mapping[int, str], running: Map
 def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
     """The standard deviation over seeds of a measure, as a share of its value, pooled over recipes that ran twice.
 
-    Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front is, and one recipe whose runs
-    collapse now and then would make all others look uncertain. It is 0 where no recipe ran twice.
+    Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front
+    is, and one recipe whose runs collapse now and then would make all others look uncertain. It is 0 where no recipe
+    ran twice.
     """
     known = [[value for run in runs if run.finished and (value := run.value(name)) is not None] for runs in groups]
     twice = sorted(

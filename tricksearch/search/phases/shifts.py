@@ -30,7 +30,7 @@ def shifts_of(study: Study, screen: Screen, records: Sequence[Record], full: Seq
     at_short = screen.estimates(screen.short_runs(records), MEASURE)
     at_full = screen.estimates(screen.runs(records), MEASURE)
     differences = [longer_minus_shorter(*pair) for pair in zip(at_short, at_full, strict=True)]
-    changes = verdicts_on(study, MEASURE, differences, "budget", _looks(screen.looks(records)))
+    changes = verdicts_on(study, MEASURE, differences, "budget", difference_looks(screen.looks(records)))
     return tuple(
         Shift(
             change.trick,
@@ -77,7 +77,7 @@ def change_in_words(short: Verdict, full: Verdict, change: Verdict) -> Change:
     return "gains" if change.says == HELPS else "loses"
 
 
-def _looks(full: Looks | None) -> Looks | None:
+def difference_looks(full: Looks | None) -> Looks | None:
     """Those at the differences: their information grows more slowly at the end than the full screen's.
 
     With the short screen as large as the whole full one, a share s of the latter's runs makes the variance of a
