@@ -26,6 +26,7 @@ from tricksearch.verdicts.chances import SURE, Objective, chances
 from tricksearch.verdicts.scale import margin_on_scale
 
 Floats = NDArray[np.float64]
+Pairs = list[tuple[float, bool]]
 
 TRAININGS, TRICKS, CONFIRMED = 40, 6, 6
 SD, SD_FILE, SD_LATENCY = 0.235, 0.05, 0.01  # points; points; share
@@ -51,16 +52,18 @@ def main(arguments: list[str]) -> list[Row]:
     print(hardware_line(), flush=True)
     rows: list[Row] = []
     for seeds, effect in ((5, 0.2), (3, 0.2), (2, 0.2), (5, 0.05), (5, 0.6)):
-        outcomes = [simulate(seed, seeds, effect) for seed in range(options.studies)]
-        for at, name in ((0, "fresh seeds"), (1, "the search's own values, as before")):
-            if at == 0 or (seeds, effect) == (5, 0.2):
-                rows += summary(f"{name}, {seeds} seeds, effects of sd {effect:g}", [pair[at] for pair in outcomes])
+        before = (seeds, effect) == (5, 0.2)
+        outcomes = [simulate(seed, seeds, effect, before) for seed in range(options.studies)]
+        for at, name in ((0, "fresh seeds"), (1, "the search's own values, as before"))[: 1 + before]:
+            rows += summary(f"{name}, {seeds} seeds, effects of sd {effect:g}", [pair[at] for pair in outcomes])
     print_rows("The chance of being on the front: told, and how often it is so", rows)
     return rows
 
 
-def simulate(seed: int, seeds: int, effect: float) -> tuple[list[tuple[float, bool]], list[tuple[float, bool]]]:
-    """One study: (told, true) of each confirmed recipe, by the fresh seeds and by what the search saw itself."""
+def simulate(
+    seed: int, seeds: int, effect: float, before: bool = False
+) -> tuple[list[tuple[float, bool]], list[tuple[float, bool]]]:
+    """One study: (told, true) of each confirmed recipe, by the fresh seeds and, with `before`, as it was told."""
     rng = np.random.default_rng([seed, seeds])
     world = _world(rng, effect)
     shared = SD * rng.standard_normal(TRAININGS)[world.training]
@@ -70,10 +73,10 @@ def simulate(seed: int, seeds: int, effect: float) -> tuple[list[tuple[float, bo
     members = sorted(front(points.tolist(), (True, False)), key=lambda at: points[at, 1])
     places = np.unique(np.linspace(0, len(members) - 1, CONFIRMED).round().astype(int))
     chosen = list(dict.fromkeys([0, *(members[place] for place in places)]))
-    errors = [(SD, SD_LATENCY)] * len(points)
-    before = membership(points.tolist(), errors, (True, False))
-    everywhere = range(len(points))
-    old = [(before[at], _is_on(world, at, everywhere)) for at in chosen]
+    old: Pairs = []
+    if before:
+        resampled = membership(points.tolist(), [(SD, SD_LATENCY)] * len(points), (True, False))
+        old = [(resampled[at], _is_on(world, at, range(len(points)))) for at in chosen]
     fresh = {at: world.accuracy[at] + sqrt(SD**2 + SD_FILE**2) * rng.standard_normal(seeds) for at in chosen}
     latencies: dict[int, list[float]] = {}
     for at in chosen:
@@ -110,7 +113,7 @@ def _is_on(world: World, at: int, others: Sequence[int]) -> bool:
     return not bool(((ahead >= 0).all(axis=1) & (ahead >= np.array(MARGINS)).any(axis=1)).any())
 
 
-def summary(name: str, studies: Sequence[Sequence[tuple[float, bool]]]) -> list[Row]:
+def summary(name: str, studies: Sequence[Pairs]) -> list[Row]:
     """Rows of told against true, by what was told; the error is that of the share of true ones, studies being apart."""
     told = np.array([pair[0] for study in studies for pair in study])
     true = np.array([pair[1] for study in studies for pair in study], dtype=float)

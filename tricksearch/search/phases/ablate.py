@@ -12,6 +12,7 @@ from typing import Any
 from tricksearch.contract import InputError, Registry, discover, trick_name
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.search.phases.measures import arms_on, measures_of, verdicts_on
 from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds, mark_of
@@ -46,6 +47,7 @@ class Ablation:
     def __init__(self, study: Study, target: Target) -> None:
         self._study, self.target = study, target
         self._seeds = study.ablate.seeds
+        self._recipes: dict[tuple[str, ...], Recipe] = {}
         whole = target.tricks
         self.without = {name: {other: whole[other] for other in whole if other != name} for name in whole}
         self.alone = {name: {name: whole[name]} for name in whole}
@@ -84,7 +86,14 @@ class Ablation:
         return {self._key(tricks): self.runs(tricks, records) for tricks, _ in self._arms()}
 
     def _key(self, tricks: Tricks) -> str:
-        return self._study.recipe(dict(sorted(tricks.items()))).key
+        return self._recipe(tricks).key
+
+    def _recipe(self, tricks: Tricks) -> Recipe:
+        """The recipe of an arm; its tricks have the values that the ablated recipe gives them."""
+        names = tuple(sorted(tricks))
+        if names not in self._recipes:
+            self._recipes[names] = self._study.recipe(dict(sorted(tricks.items())))
+        return self._recipes[names]
 
     def _contrasts(self) -> dict[str, list[tuple[str, list[tuple[float, str]]]]]:
         """What is compared in each of the comparisons that are asked for: a name, and arms with their weights."""
@@ -182,7 +191,7 @@ class Ablation:
         return min(math.ceil(self._seeds * math.sqrt(others)), REFERENCE_SEEDS * self._seeds)
 
     def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[PlannedRun]:
-        recipe = self._study.recipe(dict(sorted(tricks.items())))
+        recipe = self._recipe(tricks)
         return [
             PlannedRun("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
             for place in range(count)
