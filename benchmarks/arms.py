@@ -114,10 +114,10 @@ def main(arguments: list[str]) -> list[Row]:
     os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     rows = []
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
-        for setting in (*ABLATIONS, *BUDGETS):
-            study = ablation if isinstance(setting, Ablation) else budgets
-            pairs = list(pool.map(functools.partial(study, setting), range(options.studies), chunksize=CHUNK))
-            rows.append(row(setting.name, pairs))
+        tasks = [(setting.name, functools.partial(ablation, setting)) for setting in ABLATIONS]
+        tasks += [(setting.name, functools.partial(budgets, setting)) for setting in BUDGETS]
+        for name, study in tasks:
+            rows.append(row(name, list(pool.map(study, range(options.studies), chunksize=CHUNK))))
             print(rows[-1].what, rows[-1].ours, rows[-1].peer, flush=True)
     print_rows("Studies with a wrong claim; the peer is how it was done before", rows)
     return rows

@@ -77,15 +77,17 @@ def simulate(
     if before:
         resampled = membership(points.tolist(), [(SD, SD_LATENCY)] * len(points), (True, False))
         old = [(resampled[at], _is_on(world, at, range(len(points)))) for at in chosen]
-    fresh = {at: world.accuracy[at] + sqrt(SD**2 + SD_FILE**2) * rng.standard_normal(seeds) for at in chosen}
-    latencies: dict[int, list[float]] = {}
+    fresh = {str(at): world.accuracy[at] + sqrt(SD**2 + SD_FILE**2) * rng.standard_normal(seeds) for at in chosen}
+    latencies: dict[str, list[float]] = {}
     for at in chosen:
         graph = int(world.graph[at])
-        latencies.setdefault(graph, []).extend(world.latency[graph] + SD_LATENCY * rng.standard_normal(seeds))
+        latencies.setdefault(str(graph), []).extend(world.latency[graph] + SD_LATENCY * rng.standard_normal(seeds))
     told = chances(
         [
-            Objective(dict(fresh), chosen, True, MARGINS[0]),
-            Objective(dict(latencies), [int(world.graph[at]) for at in chosen], False, MARGINS[1]),
+            Objective(
+                {str(at): values.tolist() for at, values in fresh.items()}, list(map(str, chosen)), True, MARGINS[0]
+            ),
+            Objective(latencies, [str(world.graph[at]) for at in chosen], False, MARGINS[1]),
         ]
     )
     return [(share, _is_on(world, at, chosen)) for at, share in zip(chosen, told, strict=True)], old

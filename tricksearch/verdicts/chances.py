@@ -12,7 +12,7 @@ given as a number: the recipe's place is in doubt. `python -m benchmarks chances
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,8 +32,8 @@ class Objective:
     A unit is what has one true value: a recipe, or for what the stopwatch tells a graph.
     """
 
-    runs: dict[Hashable, Sequence[float]]
-    units: Sequence[Hashable]  # of each recipe, in their order
+    runs: Mapping[str, Sequence[float]]
+    units: Sequence[str]  # of each recipe, in their order
     maximize: bool
     margin: float  # on the same scale
 

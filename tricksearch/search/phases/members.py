@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from math import exp
 from statistics import fmean
 
@@ -89,8 +89,8 @@ def _chances(study: Study, competing: dict[str, list[Record]], fresh: dict[str, 
     ]
     objectives = []
     for name in study.objectives:
-        runs: dict[Hashable, list[float]] = {}
-        units: list[Hashable] = []
+        runs: dict[str, list[float]] = {}
+        units: list[str] = []
         for key in kept:
             values = [value for run in fresh[key] if (value := value_of(run, name)) is not None]
             graph = fresh[key][0].graph if MEASURES[name].timed else ""
