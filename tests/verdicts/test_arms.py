@@ -119,3 +119,9 @@ def test_what_is_counted_is_exact_though_other_arms_vary():
 def test_values_that_were_not_measured_are_refused():
     with pytest.raises(ValueError, match="not finite"):
         Arms({"a": [(0, 1.0), (1, math.nan)]})
+
+
+def test_all_arms_together_count_as_two_degrees_of_freedom_however_many_they_are():
+    rng = np.random.default_rng(4)
+    arms = Arms(arms_of(**{f"arm{number}": rng.standard_normal(3) for number in range(30)}), drifts=False)
+    assert arms.contrast("a", [(1, "arm1"), (-1, "arm0")]).freedom == pytest.approx(2 + 2)
