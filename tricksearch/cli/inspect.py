@@ -74,9 +74,11 @@ def trial_command(path: Path, seed: int | None) -> None:
     if record.device_ms is not None:
         p95 = record.device_p95_ms or float("nan")
         console.print(f"on the GPU alone, by its own events: {record.device_ms:.3f} ms, p95 {p95:.3f} ms")
+    yardstick = "the plain net's file" if record.timing["device"] == "cpu" else "a product of matrices on the GPU"
     console.print(
-        f"The latency is its ratio to the plain net's file, timed in turn with it in {record.latency_rounds} rounds, "
-        f"while a call of that took {MEASURES['latency_ms'].text(record.timing['baseline_ms'])} "
+        f"The latency is its ratio to {yardstick}, "
+        f"timed in turn with it in {record.latency_rounds} rounds, "
+        f"while a call of that took {MEASURES['latency_ms'].text(record.timing['yardstick_ms'])} "
         f"({MEASURES['latency_ms'].text(record.timing['fastest_ms'])} at the machine's fastest).",
         markup=False,
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from tricksearch.contract import TrialError
@@ -53,12 +53,11 @@ def in_doubt(bounds: Iterable[Bound], measures: Mapping[str, Any]) -> list[str]:
     """The broken bounds, as the study wrote them, that the error of a timing may alone have broken.
 
     These lie within the 95 % interval of the latency, `latency_low_ms` to `latency_high_ms`; what follows from a
-    latency, such as the throughput, has an interval as wide as that.
+    latency, such as the throughput, has an interval as wide as that. A timing without an interval, of which one copy
+    alone could be loaded, rules out nothing.
     """
     low, high = measures.get("latency_low_ms"), measures.get("latency_high_ms")
-    if not low or not high:
-        return []
-    factor, doubtful = sqrt(high / low), []
+    factor, doubtful = sqrt(high / low) if low and high else inf, []
     for bound in bounds:
         measured = measures.get(bound.measure)
         if measured is None or not MEASURES[bound.measure].timed or bound.holds(measured):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import sqrt
 
 from tricksearch.records.averages import averaged
 from tricksearch.records.constraints import feasible
@@ -67,22 +67,28 @@ class Goals:
         """How probable it is of each of these recipes, all of them `rivals`, that it is on the front.
 
         `noise` is, for each objective, the standard deviation of one run as a share of its value. To what the
-        stopwatch tells, its own error is added: runs that share a latency share that error.
+        stopwatch tells, its own error is added: recipes that share a timing share that error.
         """
         points = self.points(means)
         errors = [
-            [
-                abs(value) * hypot(share / sqrt(record.runs), self._timing_error(record, name))
-                for share, value, name in zip(noise, point, self.objectives, strict=True)
-            ]
+            [abs(value) * share / sqrt(record.runs) for share, value in zip(noise, point, strict=True)]
             for record, point in zip(means, points, strict=True)
         ]
-        return membership(points, errors, self.maximize)
-
-    @staticmethod
-    def _timing_error(record: Record, name: str) -> float:
-        return (record.latency_error or 0.0) if MEASURES[name].timed else 0.0
+        timing = [
+            [abs(value) * _timing_error(record, name) for value, name in zip(point, self.objectives, strict=True)]
+            for record, point in zip(means, points, strict=True)
+        ]
+        return membership(points, errors, self.maximize, shared=timing, groups=[_measured(record) for record in means])
 
     def hypervolume(self, records: Sequence[Record], reference: Sequence[float]) -> float:
         """What these recipes, each given with its mean, dominate, bounded by the reference point."""
         return hypervolume(self.points(self.rivals(records)), self.maximize, reference)
+
+
+def _timing_error(record: Record, name: str) -> float:
+    return (record.latency_error or 0.0) if MEASURES[name].timed else 0.0
+
+
+def _measured(record: Record) -> Hashable:
+    """What the measurement of its latency has in common with that of other records, or else its own id."""
+    return tuple(record.timing.get("tie", ())) or record.timing.get("id") or record.id

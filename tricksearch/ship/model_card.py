@@ -58,6 +58,11 @@ def model_card(subject: Subject) -> str:
         standard_error=_standard_error(record),
         threads=subject.runtime.threads or recipe["latency"]["threads"],
         machine=machine_line(record.hardware),
+        yardstick=(
+            "the plain net's file (`baseline.onnx`)"
+            if record.timing.get("device", "cpu") == "cpu"
+            else "a fixed product of matrices on the GPU"
+        ),
         plain_ms=MEASURES["latency_ms"].text(record.timing.get("refers_to_ms")),
         counts=_counts(subject.records),
         tried=sorted({name for other in subject.records for name in other.tricks}),

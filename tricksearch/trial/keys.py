@@ -102,12 +102,14 @@ def latency_key(
     skeleton: str,
     tricks: Iterable[Trick],
     runtime: Runtime,
+    baseline: Json,
     nonce: Json = None,
 ) -> str:
     """The key of a latency, which depends on the graph and not on its weights: nets of one shape share it.
 
-    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from. With a
-    `nonce`, only trials that bring the same one share it.
+    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from;
+    `baseline` what makes the plain net (`plain_net`), which a latency is a ratio to. With a `nonce`, only trials that
+    bring the same one share it.
     """
     making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
@@ -115,6 +117,7 @@ def latency_key(
         {
             **_engine("latency"),
             "hardware": [hardware(), cpu_features()],
+            "baseline": baseline,
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
@@ -128,8 +131,12 @@ def latency_key(
 
 def baseline_key(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> str:
     """The key of the plain net's untrained file, beside which latencies are taken."""
-    net = recipe.net.model_dump(mode="json")
-    return _key("baseline", {**_engine("baseline"), "net": net, "input": list(input_shape), "classes": num_classes})
+    return _key("baseline", {**_engine("baseline"), "net": plain_net(recipe, input_shape, num_classes)})
+
+
+def plain_net(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> Json:
+    """What makes the plain net, whatever version of a library builds it."""
+    return [recipe.net.model_dump(mode="json"), list(input_shape), num_classes]
 
 
 def yardstick_key(recipe: Recipe, baseline: str, device: str) -> str:

@@ -14,7 +14,13 @@ from typing import Any, Literal
 
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.recipe import Recipe
-from tricksearch.trial.baseline import baseline_of, known_yardstick_ms, yardstick_ms
+from tricksearch.trial.baseline import (
+    baseline_of,
+    keep_yardstick_ms,
+    key_of_baseline,
+    known_yardstick_ms,
+    yardstick_ms,
+)
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.deployment import deploy, noted, restored, runtime_of
@@ -90,8 +96,10 @@ class Stages:
         """The latency of a deployable and what is taken with it, by the names of a record's fields."""
         context, settings = self.context, self.recipe.latency
         nonce = None if context.fresh is None else [self.seed, context.fresh]  # the same where a trial is run again
+        plain, net, device = *key_of_baseline(self.recipe, context), runtime.device
         graph, key = (
-            latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime, mark) for mark in (None, nonce)
+            latency_key(self.recipe, deployable, skeleton, self.bench.tricks, runtime, net, mark)
+            for mark in (None, nonce)
         )
         with context.cache.building("latency", key, context.machine):
             known = context.cache.get("latency", key)
@@ -105,14 +113,15 @@ class Stages:
                     [(runtime, deployable)],
                     baseline.deployable,
                     settings,
-                    known_yardstick_ms(self.recipe, baseline, runtime.device, context),
+                    known_yardstick_ms(self.recipe, plain, device, context),
                 )
-                refers_to = yardstick_ms(self.recipe, baseline, runtime.device, timing, context)
-                measured = measures_of(timing, refers_to, settings, graph, runtime.device)
+                refers_to = yardstick_ms(self.recipe, plain, device, timing, context)
+                measured = measures_of(timing, refers_to, settings, graph, device)
                 if timing.reliable:  # a latency that was disturbed is not shared with other nets
                     context.cache.put("latency", key, measured)
                 return measured
         self.log.known("latency")
+        keep_yardstick_ms(self.recipe, plain, device, known.meta["timing"]["refers_to_ms"], context)
         return dict(known.meta)
 
     def _cached_or_made(self) -> Deployed:

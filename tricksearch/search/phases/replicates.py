@@ -9,6 +9,7 @@ from statistics import fmean, variance
 from typing import Any
 
 from tricksearch.records.averages import mean_of
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import SEARCH_PHASES, Record
 from tricksearch.study.study import Study
 
@@ -85,15 +86,19 @@ def _in_doubt(study: Study, groups: Runs, leads: Mapping[int, str], running: Map
 def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
     """The standard deviation over seeds of a measure, as a share of its value, pooled over the recipes.
 
-    It is 0 where no recipe ran twice.
+    It is 0 where no recipe ran twice. Of a latency, it is what is left without the error of its timing, which the
+    records tell for themselves.
     """
     squares, freedom = 0.0, 0
     for runs in groups:
         values = [value for run in runs if run.finished and (value := run.value(name)) is not None]
         if len(values) > 1 and fmean(values):
-            squares += variance(values) / fmean(values) ** 2 * (len(values) - 1)
+            timing = (
+                [(run.latency_error or 0.0) ** 2 for run in runs if run.finished] if MEASURES[name].timed else [0.0]
+            )
+            squares += (variance(values) / fmean(values) ** 2 - fmean(timing)) * (len(values) - 1)
             freedom += len(values) - 1
-    return sqrt(squares / freedom) if freedom else 0.0
+    return sqrt(max(0.0, squares / freedom)) if freedom else 0.0
 
 
 def settled(study: Study, lead: Sequence[Record]) -> bool:

@@ -68,6 +68,7 @@ class Runner:
         """
         self._ask(
             "load_to_time",
+            PATIENCE * len(files),
             files=[_file(runtime, deployable, settings.threads) for runtime, deployable in files],
             baseline=_file(ONNX_RUNTIME, baseline, settings.threads),
             settings=settings.model_dump(),

@@ -20,6 +20,7 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tricksearch.contract import Predictor, TrialError
 from tricksearch.records.settings import LatencySettings
@@ -29,6 +30,7 @@ from tricksearch.trial.measuring.stopwatch import Loaded, Stopwatch, Timing, fil
 
 FEWEST, MOST = 3, 16  # copies of a file that is timed
 COPIES_BYTES = 48 * 2**20  # that all copies of a file take on the disk, beyond the fewest
+COPIES_MEMORY = 512 * 2**20  # bytes by which they let this process grow, beyond the fewest
 WARM_UP = 3  # runs of a copy when it was loaded
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 Array = np.ndarray[Any, Any]
@@ -115,11 +117,15 @@ def _loaded(file: dict[str, Any]) -> Predictor:
 def _copies(file: dict[str, Any], batch: Array, seconds: float) -> list[Predictor]:
     """A file loaded several times and warmed up: more often where it is small, which is where memory's place tells.
 
-    At least FEWEST times, unless memory runs out; beyond these, as long as loading takes no longer than `seconds`.
+    At least FEWEST times, unless memory runs out; beyond these, as long as loading takes no longer than `seconds`, and
+    what the copies keep, which with a large batch is far more than the file, stays small.
     """
-    end, copies = time.monotonic() + seconds, list[Predictor]()
+    own = psutil.Process()
+    end, before, copies = time.monotonic() + seconds, own.memory_info().rss, list[Predictor]()
     wanted = max(FEWEST, min(MOST, COPIES_BYTES // max(1, file["bytes"])))
-    while len(copies) < FEWEST or (len(copies) < wanted and time.monotonic() < end):
+    while len(copies) < FEWEST or (
+        len(copies) < wanted and time.monotonic() < end and own.memory_info().rss - before < COPIES_MEMORY
+    ):
         try:
             copy = _loaded(file)
             for _ in range(WARM_UP):
