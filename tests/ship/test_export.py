@@ -12,6 +12,7 @@ import pytest
 
 from tests.ship.shipped import make_run
 from tricksearch.contract import InputError, TrialError
+from tricksearch.records import hardware
 from tricksearch.records.recipe import Recipe
 from tricksearch.ship import export as shipping
 from tricksearch.ship.export import export_run
@@ -21,6 +22,7 @@ from tricksearch.store.changed_code import go_on
 from tricksearch.store.facts import SOURCES
 from tricksearch.store.store import Store
 from tricksearch.study.recipe_file import load_recipe
+from tricksearch.trial import keys
 from tricksearch.trial.cache import Cache
 
 
@@ -162,6 +164,36 @@ def test_a_pruned_model_is_made_again_the_same(copy, exported):
         assert (copy / "again" / name).read_bytes() == (exported["1"].folder / name).read_bytes()
     shutil.rmtree(cache.folder / "deploy")
     assert export_run(copy, "1", copy / "third").made_again == ("deploy",)
+
+
+def test_what_another_process_made_is_found_as_it_was_measured(copy, monkeypatch):
+    """The asking process sees another processor and no GPU, as the head of a cluster; the record is a GPU worker's."""
+    real = shipping._read
+
+    def on_a_gpu(folder, url=None):
+        run = real(folder, url)
+        records = [
+            dataclasses.replace(each, recipe=each.recipe | {"train": each.recipe["train"] | {"device": "cuda"}})
+            for each in run.records
+        ]
+        return dataclasses.replace(run, records=records)
+
+    monkeypatch.setattr(shipping, "_read", on_a_gpu)
+    monkeypatch.setattr(keys, "hardware", lambda: {"cpu": "another", "gpus": ["A100", "A100"]})
+    notes = []
+    shipped = export_run(copy, "1", copy / "out", notes.append)
+    assert (shipped.made_again, notes) == ((), [])
+    shutil.rmtree(copy / "cache" / "deploy")
+    monkeypatch.setattr(shipping, "_read", real)
+    assert export_run(copy, "1", copy / "again").made_again == ("deploy",), "and as much of it as is left"
+
+
+def test_a_worker_s_view_of_the_gpus_is_no_other_hardware(exported, monkeypatch):
+    machine = exported["0"].record.hardware | {"gpus": ["A100", "A100"]}
+    monkeypatch.setattr(hardware, "hardware", lambda: machine)
+    assert verify_folder(exported["0"].folder).same_hardware
+    monkeypatch.setattr(hardware, "hardware", lambda: machine | {"cpu": "another"})
+    assert not verify_folder(exported["0"].folder).same_hardware
 
 
 @pytest.mark.parametrize("gone", ["", "score", "*"])

@@ -52,6 +52,7 @@ class Record:
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     variant: int = 0  # 0 is the recipe that was proposed; the others share its training
+    keys: dict[str, str] = field(default_factory=dict)  # of its model's stages, where it was made
     reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
     effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do: training/watch.py
     spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included

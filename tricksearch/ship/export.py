@@ -103,7 +103,7 @@ def export_run(
     try:
         with machine.shared(), tempfile.TemporaryDirectory(prefix="tricksearch-") as scratch:
             context = JobContext(registry, data, Cache(cache_folder(run.study, folder)), machine, runner, note)
-            stages = Stages(recipe, record.seed, context, Path(scratch))
+            stages = Stages(recipe, record.seed, context, Path(scratch), keys=record.keys)
             if context.cache.get("deploy", stages.keys.deploy) is None:
                 context.cache.check()
             deployed = stages.deployed()

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tricksearch.trial.measuring.stopwatch import Timing
 
 TOLERANCE = 0.25  # of the record's ratio, beyond both intervals: as far as it moves with the state of one machine
-SAME = ("cpu", "cores", "gpus", "system")  # what makes two machines' latencies comparable
 
 
 @dataclass(frozen=True)
@@ -71,7 +70,7 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
     exported = read_exported(folder)
     recipe = Recipe.model_validate(exported.record.recipe)
 
-    from tricksearch.records.hardware import hardware
+    from tricksearch.records.hardware import hardware, same_machine
     from tricksearch.trial.data.loaded import cached_data
     from tricksearch.trial.measuring.latency import timed_alone
     from tricksearch.trial.measuring.machine_lock import Machine
@@ -101,12 +100,11 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
     finally:
         runner.close()
         machine.close()
-    machine_here, measured_on = hardware(), exported.record.hardware
     return Verified(
         exported,
         scores,
         timing,
-        all(machine_here.get(key) == measured_on.get(key) for key in SAME),
+        same_machine(hardware(), exported.record.hardware, exported.runtime.device),
         _other_versions(exported),
     )
 

@@ -41,9 +41,16 @@ class Stages:
     """One recipe and one seed, stage by stage."""
 
     def __init__(
-        self, recipe: Recipe, seed: int, context: JobContext, folder: Path, rungs: Rungs | None = None
+        self,
+        recipe: Recipe,
+        seed: int,
+        context: JobContext,
+        folder: Path,
+        rungs: Rungs | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
-        self.net = NetStages(recipe, seed, context, folder, rungs)
+        """`keys` are those of a record of the recipe, which is then found as it was measured; see `kept_keys`."""
+        self.net = NetStages(recipe, seed, context, folder, rungs, keys)
         self.recipe, self.seed, self.context, self.folder = recipe, seed, context, folder
         self.bench, self.keys, self.log, self.clock = self.net.bench, self.net.keys, self.net.log, self.net.clock
         self._deployed: Deployed | None = None

@@ -8,7 +8,7 @@ from typing import Any
 
 from tricksearch.records.averages import averaged, by_recipe, mean_of
 from tricksearch.records.constraints import Constraint, baseline_of
-from tricksearch.records.hardware import hardware
+from tricksearch.records.hardware import hardware, same_machine
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import REJECTED, STOPPED, Record
@@ -52,10 +52,12 @@ class Proposer:
             startup=study.search.startup,
             known=len(records),
         )
+        self._machines = [record.hardware for record in (*records, *untold) if record.hardware]
+        self._waiting: list[tuple[int, Record, Record | None]] = []  # of earlier studies: their number, and baseline
         for number, others in enumerate(earlier, start=1):
             means = averaged(others)
-            for record in means:
-                self._remember(record, baseline_of(means), number)
+            self._waiting += [(number, record, baseline_of(means)) for record in means]
+        self._learn_earlier()
         groups = by_recipe(records)
         leads = {run.trial: runs for runs in groups.values() for run in runs if run.variant == 0}
         for key, runs in groups.items():
@@ -107,7 +109,23 @@ class Proposer:
         """
         self._untold = [other for other in self._untold if other.recipe != record.recipe]
         self._baseline = baseline_of([record]) or self._baseline
+        if record.hardware and not self._machines:
+            self._machines.append(record.hardware)
+            self._learn_earlier()
         self._remember(record, self._baseline)
+
+    def _learn_earlier(self) -> None:
+        """Tell the sampler of earlier studies, as far as it is known whether their values compare with this one's.
+
+        Times do on the machine that the trials run on, which the first record tells. Before it, that is taken to be
+        this one; what was measured elsewhere waits, for the trials may run elsewhere too.
+        """
+        waiting, self._waiting = self._waiting, []
+        for number, record, baseline in waiting:
+            if self._machines or self._on_same_machine(record):
+                self._remember(record, baseline, number)
+            else:
+                self._waiting.append((number, record, baseline))
 
     def release(self, variants: Sequence[dict[str, dict[str, Any]]]) -> None:
         """Let variants that were not run after all be drawn again."""
@@ -143,7 +161,14 @@ class Proposer:
         if _settings(Recipe.model_validate(record.recipe)) != self._same:
             return False
         measures = {*self._study.objectives, *(constraint.measure for constraint in self._constraints)}
-        return not any(MEASURES[name].of_machine for name in measures) or record.hardware == hardware()
+        return not any(MEASURES[name].of_machine for name in measures) or self._on_same_machine(record)
+
+    def _on_same_machine(self, record: Record) -> bool:
+        """Whether its times compare with those of this study's trials."""
+        measures = {*self._study.objectives, *(constraint.measure for constraint in self._constraints)}
+        trained = "train_seconds" in measures and self._base.train.device != "cpu"
+        device = "cuda" if trained or record.device_ms is not None else "cpu"
+        return any(same_machine(record.hardware, machine, device) for machine in self._machines or [hardware()])
 
     def _values(self, record: Record) -> tuple[float, ...] | None:
         """Its objectives; None where it did not finish, or a platform could not tell one of them."""
