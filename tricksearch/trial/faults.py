@@ -13,17 +13,17 @@ MEMORY_WORDS = (
     "out of memory",  # CUDA, cuDNN, OpenCL, Level Zero
     "outofmemory",
     "allocate memory",  # "can't ..." of torch on a CPU, "Cannot ..." of the system, "Failed to ..." of ONNX Runtime
-    "unable to allocate",  # NumPy, LiteRT
-    "failed to allocate",  # ONNX Runtime, OpenVINO, TensorRT, LiteRT
+    "unable to allocate",  # NumPy
+    "failed to allocate",  # ONNX Runtime, TensorRT
     "not enough memory",
     "insufficient memory",
-    "bad_alloc",  # C++, as ONNX Runtime and OpenVINO hand it on
+    "bad_alloc",  # C++, as ONNX Runtime hands it on
     "bad allocation",
     "alloc_failed",  # CUBLAS_STATUS_... and CUDNN_STATUS_...
     "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_...
     "allocation_failure",  # CL_MEM_OBJECT_...
     "cl_out_of_host_memory",
-    "exceeded max size of memory",  # OpenVINO on a GPU
+    "exceeded max size of memory",  # of a GPU's plugin
     "cublas_status_not_initialized",  # a handle that found no room on the device, the only cause here
     "cudnn_status_not_initialized",
 )

@@ -107,7 +107,7 @@ def _machine(job: Job) -> Iterator[Machine]:
     finally:
         machine.close()
         if torch.cuda.is_available():
-            gc.collect()  # a hook may have closed over its workbench: such a circle still holds what is to be given back
+            gc.collect()  # a hook may have closed over its workbench, and such a circle holds images
             with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
                 torch.cuda.empty_cache()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 from ray.tune.experiment import Trial
@@ -22,7 +22,7 @@ class RungScheduler(FIFOScheduler):
     """
 
     def __init__(
-        self, stops: Callable[[str, Progress], bool], last: Callable[[str, Mapping[str, Any]], object] = lambda *_: None
+        self, stops: Callable[[str, Progress], bool], last: Callable[[str, dict[str, Any]], object] = lambda *_: None
     ) -> None:
         """`last` hears of the result of a trial whose worker then ends its process."""
         super().__init__()
