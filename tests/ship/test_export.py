@@ -92,16 +92,22 @@ def test_an_exported_folder_is_verified_and_a_wrong_record_is_not(exported, tmp_
     assert not claims(accuracy=record.accuracy + one_image).agrees
     assert claims(latency_ratio=found.ratio * 1.2).agrees
     assert claims(latency_ms=record.latency_ms * 100).agrees, "milliseconds differ where the machine's speed does"
-    assert claims(latency_ratio=found.ratio * 100).latency_agrees is False
-    assert claims(latency_ratio=found.ratio / 100).latency_agrees is False
+    assert (claims(latency_ratio=found.ratio / 100).slower, claims(latency_ratio=found.ratio / 100).agrees) == (
+        1,
+        False,
+    )
+    assert (claims(latency_ratio=found.ratio * 100).slower, claims(latency_ratio=found.ratio * 100).agrees) == (
+        -1,
+        True,
+    )
     elsewhere = dataclasses.replace(claims(latency_ratio=found.ratio * 100), same_hardware=False)
-    assert elsewhere.latency_agrees is None
+    assert elsewhere.slower is None
     assert elsewhere.agrees
     exact = dataclasses.replace(found.timing, copies=(0.0, 0.0, 0.0))
-    for ratio, agrees in ((1.24, True), (1.27, False), (1 / 1.24, True), (1 / 1.27, False)):
+    for ratio, slower in ((1.24, 0), (1.27, -1), (1 / 1.24, 0), (1 / 1.27, 1)):
         sure = dataclasses.replace(record, measures={**record.measures, "latency_ratio": ratio}, latency_low_ms=None)
         shipped = dataclasses.replace(exported["1"], record=sure)
-        assert dataclasses.replace(found, exported=shipped, timing=exact).latency_agrees is agrees
+        assert dataclasses.replace(found, exported=shipped, timing=exact).slower == slower
 
 
 def test_a_folder_that_an_earlier_version_exported_is_verified_without_its_latency(exported, tmp_path):
@@ -113,7 +119,7 @@ def test_a_folder_that_an_earlier_version_exported_is_verified_without_its_laten
     (folder / "record.json").write_text(manifest(body, files))
     compared = verify_folder(folder)
     assert compared.timing is None
-    assert compared.latency_agrees is None
+    assert compared.slower is None
     assert compared.agrees
 
 

@@ -35,6 +35,7 @@ class Record:
     measures: dict[str, float] = field(default_factory=dict)  # by their names in MEASURES; what was not taken is absent
     throughputs: dict[str, float] = field(default_factory=dict)  # batch size -> images a second
     validation_images: int | None = None  # the n behind accuracy and f1
+    f1_error: float | None = None  # standard error of f1 from the choice of these images alone, points
     test_accuracy: float | None = None  # percent of the test images, which only a confirmation reads
     test_images: int | None = None
     latency_runs: int | None = None  # the n behind the latency

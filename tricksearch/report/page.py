@@ -19,7 +19,7 @@ from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.report.embedded import embedded_data
-from tricksearch.report.headline import accuracy_caveat, details, headline
+from tricksearch.report.headline import caveat, details, headline
 from tricksearch.report.verdict_section import forest_data, front_chances, verdict_section
 from tricksearch.report.view import DEFAULT_OBJECTIVES, View, make_view
 from tricksearch.verdicts.findings import Findings
@@ -70,7 +70,7 @@ def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findin
         title=str(study.get("name") or "study"),
         simulated=SIMULATED if findings.simulated else "",
         headline=headline(view),
-        accuracy_caveat=accuracy_caveat(view),
+        caveat=caveat(view),
         knee=_knee(view),
         details=details(view, study),
         study=yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True),

@@ -84,16 +84,16 @@ def _write_recipe(path: Path, recipe: Mapping[str, Any], heading: str, more: str
 
 
 def records_table(records: Sequence[Record]) -> pd.DataFrame:
-    """One row for each record: its fields, each measure as a column; mappings and lists are JSON texts."""
+    """One row for each record: its id, its fields, each measure as a column; mappings and lists are JSON texts."""
     import pandas as pd
 
     rows = []
     for record in records:
-        row = record.to_json()
-        for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective", "timing"):
+        row = {"id": record.id} | record.to_json()
+        for column in ("keys", "recipe", "hardware", "versions", "reused", "throughputs", "effective", "timing"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=columns())
+    table = pd.DataFrame(rows, columns=["id", *columns()])
     whole = [name for name, measure in MEASURES.items() if measure.whole]
     return table.astype(
         dict.fromkeys([*whole, "validation_images", "latency_runs", "latency_rounds"], "Int64")

@@ -58,6 +58,7 @@ def model_card(subject: Subject) -> str:
         standard_error=_standard_error(record),
         threads=subject.runtime.threads or recipe["latency"]["threads"],
         machine=machine_line(record.hardware),
+        beside=_beside(record),
         plain_ms=MEASURES["latency_ms"].text(record.timing.get("refers_to_ms")),
         counts=_counts(subject.records),
         tried=sorted({name for other in subject.records for name in other.tricks}),
@@ -88,6 +89,18 @@ def _standard_error(record: Record) -> str | None:
         return None
     share = record.accuracy / 100
     return f"{100 * math.sqrt(share * (1 - share) / record.validation_images):.2f}"
+
+
+def _beside(record: Record) -> str:
+    """What the record holds of other programs on the machine while its latency was taken."""
+    share = record.latency_disturbed
+    if share is None:
+        sentence = "Whether other programs had the processor meanwhile is not recorded."
+    else:
+        rounds = "" if record.latency_rounds is None else f" of its {record.latency_rounds:,} rounds"
+        part = "none" if share == 0 else f"{max(1, round(100 * share))} %"
+        sentence = f"Other programs had the processor in {part}{rounds}."
+    return f"{sentence} Noted of it: {record.latency_note}." if record.latency_note else sentence
 
 
 def _counts(records: Sequence[Record]) -> dict[str, str | int]:

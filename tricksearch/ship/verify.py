@@ -36,10 +36,11 @@ class Verified:
         return self.scores.accuracy == self.exported.record.accuracy
 
     @property
-    def latency_agrees(self) -> bool | None:
-        """Whether the ratio to the plain net's latency is the record's: within TOLERANCE beyond both intervals.
+    def slower(self) -> int | None:
+        """How the ratio to the plain net's latency compares with the record's, by TOLERANCE beyond both intervals.
 
-        None on other hardware, or where the folder carries nothing to compare with.
+        1 where it is slower here, -1 where it is faster, 0 where it is neither. None on other hardware, or where the
+        folder carries nothing to compare with.
         """
         measured = self.exported.record.value("latency_ratio")
         if self.timing is None or not self.same_hardware or not measured:
@@ -47,7 +48,10 @@ class Verified:
         bounds = self.timing.bounds or (self.ratio, self.ratio)
         own = math.log(bounds[1] / bounds[0]) / 2
         error = NORMAL * (self.exported.record.latency_error or 0.0)
-        return bool(abs(math.log(self.ratio / measured)) <= math.log1p(TOLERANCE) + own + error)
+        apart = math.log(self.ratio / measured)
+        if abs(apart) <= math.log1p(TOLERANCE) + own + error:
+            return 0
+        return 1 if apart > 0 else -1
 
     @property
     def ratio(self) -> float:
@@ -58,8 +62,8 @@ class Verified:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs from the record."""
-        return self.accuracy_agrees and self.latency_agrees is not False
+        """Whether the folder keeps what its record says: a latency that is better than it does."""
+        return self.accuracy_agrees and self.slower != 1
 
 
 def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None) -> Verified:

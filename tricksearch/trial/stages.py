@@ -146,7 +146,12 @@ class Stages:
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
         meta = self._score(deployed, self.keys.score, self.context.runner, "validation")
-        return {"accuracy": meta["accuracy"], "f1": meta["f1"], "validation_images": meta["images"]}
+        return {
+            "accuracy": meta["accuracy"],
+            "f1": meta["f1"],
+            "f1_error": meta["f1_error"],
+            "validation_images": meta["images"],
+        }
 
     def _tested(self, deployed: Deployed) -> dict[str, Any]:
         if self.context.tester is None or self.keys.test is None:
