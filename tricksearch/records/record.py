@@ -60,6 +60,9 @@ class Record:
     spent_epochs: float = 0.0  # likewise, epochs
     runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
     accuracy_sd: float | None = None  # of these runs, percent; None for one run
+    confirmed: int = (
+        0  # fresh runs that its measures are the mean of, where it stands by them; 0 in every stored record
+    )
     timed_again: dict[str, Any] = field(default_factory=dict)  # latency fields from the front's timing; not stored here
     recipe_key: str = ""  # the recipe's own, which `replace` of the recipe has to empty; worked out where it is empty
 
@@ -144,7 +147,7 @@ class Record:
         return cls(measures=measures, **known)
 
 
-_KEPT = tuple(part.name for part in fields(Record) if part.name not in ("recipe_key", "timed_again"))
+_KEPT = tuple(part.name for part in fields(Record) if part.name not in ("recipe_key", "timed_again", "confirmed"))
 
 
 def columns() -> list[str]:

@@ -14,7 +14,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tricksearch.contract import InputError
-from tricksearch.records.averages import averaged
+from tricksearch.records.averages import shown
 from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
@@ -63,7 +63,7 @@ def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findin
     from plotly.offline import get_plotlyjs
 
     findings = findings or Findings()
-    view = make_view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
+    view = make_view(shown(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
     scripts = [_script(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
     return _TEMPLATES.get_template("page.html").render(
         policy=_policy(scripts),

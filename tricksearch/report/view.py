@@ -10,7 +10,7 @@ from tricksearch.contract import InputError, nearest
 from tricksearch.records.constraints import broken, resolved
 from tricksearch.records.goals import Goals
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.pareto import front, knee
+from tricksearch.records.pareto import front
 from tricksearch.records.record import NORMAL, Record
 from tricksearch.verdicts.intervals import wilson
 
@@ -57,6 +57,7 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
     infeasible = [at for at in points if broken(bounds, records[at].measures)]
     allowed = sorted(points.keys() - set(infeasible))
     rows = [points[at] for at in allowed]
+    best = goals.knee_of_means([records[at] for at in points])
     members = sorted(front(rows, goals.maximize), key=lambda at: (rows[at][1], rows[at][0]))
     tried = [at for at, record in enumerate(records) if record.phase == "baseline"]
     baseline = next((at for at in tried if records[at].finished), tried[0] if tried else None)
@@ -73,7 +74,7 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
         list(points),
         infeasible,
         front=[allowed[at] for at in members],
-        knee=allowed[knee(rows, goals.maximize)] if rows else None,
+        knee=None if best is None else next(at for at, record in enumerate(records) if record is best),
         baseline=baseline,
         better=better,
         sure=[at for at in better if not _doubtful(goals, records[at], records[baseline or 0])],

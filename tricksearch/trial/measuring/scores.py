@@ -83,7 +83,7 @@ def scores(guesses: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], num_clas
     both = np.bincount(labels, minlength=num_classes) + np.bincount(guesses, minlength=num_classes)
     f1 = np.divide(2 * right, both, out=np.zeros(num_classes), where=both > 0)
     shown = int((both > 0).sum())
-    # The derivative of 2 x right / both by one image: of its own class, of the guessed one, and of both where it is right.
+    # The derivative of 2 x right / both by one image: of its own class, of the guessed one, of both where it is right.
     hit, weight = guesses == labels, np.divide(len(labels), both, out=np.zeros(num_classes), where=both > 0) / shown
     added = 2 * hit * weight[labels] - (f1 * weight)[labels] - (f1 * weight)[guesses]
     error = float(np.sqrt((added**2).mean() / len(labels)))
