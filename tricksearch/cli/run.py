@@ -12,7 +12,7 @@ from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
 from tricksearch.records.averages import shown
-from tricksearch.records.constraints import baseline_of
+from tricksearch.records.constraints import baseline_of, not_in_force
 from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.records.settings import DataSettings
 from tricksearch.records.timing import machine_moved, ties_line
@@ -152,7 +152,7 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
     )
     if "search" in study.phases and searched < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
-    for sentence in (machine_moved(means), ties_line(means)):
+    for sentence in (not_in_force(study.constraints, means), machine_moved(means), ties_line(means)):
         if sentence:
             console.print(sentence, markup=False)
     if not front:

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tricksearch.records.constraints import not_in_force, resolved
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import FINISHED, Record, machine_line
 from tricksearch.records.timing import machine_moved, ties_line
@@ -79,6 +80,13 @@ def details(view: View, study: Mapping[str, Any]) -> list[str]:
     lines = [_counts(view), _measured(view, study)]
     if study.get("constraints"):
         lines.append(f"Constraints: {', '.join(study['constraints'])}. {_infeasible(len(view.infeasible))}")
+        open_limits = not_in_force(study["constraints"], view.records)
+        if open_limits:
+            lines[-1] = open_limits
+            bounds = resolved(study["constraints"], view.records)
+            if bounds:
+                others = ", ".join(bound.text for bound in bounds)
+                lines[-1] += f" The other constraints: {others}. {_infeasible(len(view.infeasible))}"
     lines += [line for line in (machine_moved(view.records), ties_line(view.records)) if line]
     disturbed = [record for record in view.records if (record.latency_disturbed or 0.0) > MOSTLY]
     if disturbed:

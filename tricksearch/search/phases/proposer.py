@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tricksearch.records.averages import averaged, by_recipe, mean_of
@@ -11,13 +12,15 @@ from tricksearch.records.constraints import Constraint, baseline_of
 from tricksearch.records.hardware import hardware, same_machine
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
-from tricksearch.records.record import REJECTED, STOPPED, Record
+from tricksearch.records.record import FINISHED, REJECTED, STOPPED, Record
 from tricksearch.search.phases.phase import Proposal, TrialNumbers
 from tricksearch.search.phases.replicates import Replicate, settled
 from tricksearch.search.samplers.base import Outcome
 from tricksearch.search.samplers.registry import make_sampler
 from tricksearch.search.space.space import Space
 from tricksearch.study.study import Study
+
+BASELINE_TRIES = 3  # of which the first to finish counts
 
 
 class Proposer:
@@ -68,7 +71,10 @@ class Proposer:
                 self._wait_for(runs[0])
         for record in untold:
             self._seen.add(record.recipe_key)
-        self.begun = any(record.phase == "baseline" for record in (*records, *untold))  # the baseline was tried
+        plain = [record for record in (*records, *untold) if record.phase == "baseline" and not record.variant]
+        self.begun = bool(plain)  # the baseline was tried
+        self._plain_ended = [record.status for record in plain]  # how each try ended
+        self._plain_asked: Proposal | None = None  # the try that runs
         self._untold = sorted(untold, key=lambda record: record.trial)
 
     def again(self, replicate: Replicate) -> Proposal:
@@ -84,9 +90,8 @@ class Proposer:
         number = self._numbers.lowest
         while self._untold and self._untold[0].trial < number:  # those behind it were not yet known to the sampler
             self._wait_for(self._untold.pop(0))
-        if not self.begun:
-            self.begun = True
-            return self._proposal("baseline", self._base)
+        if self._wants_baseline:
+            return self._baseline_again()
         for tricks in self._study.search.first:
             setting = self._space.parameters(tricks)
             if setting is None:
@@ -101,6 +106,26 @@ class Proposer:
                 self._sampler.take(setting, self._space.parameters(recipe.tricks))
                 return self._proposal("search", recipe)
         return None
+
+    @property
+    def _wants_baseline(self) -> bool:
+        """Whether the baseline is to be tried: every comparison, and each limit relative to it, needs it."""
+        tried = self._plain_ended
+        return self._plain_asked is None and FINISHED not in tried and len(tried) < BASELINE_TRIES
+
+    def _baseline_again(self) -> Proposal:
+        self.begun = True
+        # What diverged would do so again with its seed; what failed in another way may go well with it.
+        seed = self._study.search.seed + self._plain_ended.count("diverged")
+        self._plain_asked = replace(self._proposal("baseline", self._base), seed=seed)
+        return self._plain_asked
+
+    def baseline_ended(self, status: str) -> None:
+        """Hear how a try of the baseline ended. The variants of one that failed may be drawn again."""
+        self._plain_ended.append(status)
+        if self._plain_asked is not None and status != FINISHED:
+            self.release(self._plain_asked.variants)
+        self._plain_asked = None
 
     def tell(self, record: Record) -> None:
         """Learn the outcome of a recipe, which may be the mean of its runs so far.
