@@ -76,7 +76,7 @@ def main(arguments: list[str]) -> list[Row]:
     if not asked.no_tests:
         print("\nThe tests that need a GPU:", flush=True)
         command = [sys.executable, "-m", "pytest", "-rs", "-k", "gpu or cuda", *TESTS]
-        environment = os.environ | {"TRICKSEARCH_TEST_CUDA": "1"}
+        environment = os.environ | {"TEST_CUDA": "1"}
         if code := subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
             sys.exit(code)
     return rows

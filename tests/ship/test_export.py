@@ -20,10 +20,13 @@ from tricksearch.ship.folder import manifest, read_exported
 from tricksearch.ship.verify import verify_folder
 from tricksearch.store.changed_code import go_on
 from tricksearch.store.facts import SOURCES
+from tricksearch.store.run import StoredRun
 from tricksearch.store.store import Store
 from tricksearch.study.recipe_file import load_recipe
 from tricksearch.trial import keys
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.job import Job
+from tricksearch.trial.run import run_trial
 
 
 @pytest.fixture(scope="module")
@@ -200,6 +203,32 @@ def test_a_worker_s_view_of_the_gpus_is_no_other_hardware(exported, monkeypatch)
     assert verify_folder(exported["0"].folder).same_hardware
     monkeypatch.setattr(hardware, "hardware", lambda: machine | {"cpu": "another"})
     assert not verify_folder(exported["0"].folder).same_hardware
+
+
+def test_what_was_confirmed_is_what_ships(copy):
+    """Fresh runs, whatever the search saw of their recipe, and the card gives their mean and the test images'."""
+    with StoredRun.open(copy) as run:
+        study, searched = run.study, run.records()[1]
+        jobs = [
+            Job.of(
+                study.recipe(tricks), seed, cache=copy / "cache", trial=trial, phase="confirm", test=True, fresh=True
+            )
+            for trial, (tricks, seed) in enumerate([({}, 7), (searched.tricks, 7), (searched.tricks, 8)], start=2)
+        ]
+        records = [record for job in jobs for record in run_trial(job, reraise=(Exception,))]
+        run.store.add(records)
+    shipped = export_run(copy, "knee", copy / "out").exported
+    assert (shipped.record.trial, shipped.record.phase) in {(2, "confirm"), (3, "confirm")}
+    shipped = export_run(copy, f"latency_ms <= {searched.latency_ms * 1e6}", copy / "within").exported
+    assert shipped.record.trial in (2, 3)
+    shipped = export_run(copy, "3", copy / "third").exported
+    card = (shipped.folder / "README.md").read_text()
+    mean = (records[1].accuracy + records[2].accuracy) / 2
+    assert "| measure | this model | mean of 2 fresh runs | plain baseline | difference of the mean |" in card
+    assert f"| {mean:.2f} % |" in card
+    assert f"The recipe (record {searched.id} of the search) was confirmed by 2 trainings with fresh seeds" in card
+    assert f"On n = {records[1].test_images} test images this model has {records[1].test_accuracy:.2f} %" in card
+    assert "flatter" not in card
 
 
 @pytest.mark.parametrize("gone", ["", "score", "*"])

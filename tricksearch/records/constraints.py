@@ -126,7 +126,7 @@ def resolved(constraints: Iterable[str], records: Sequence[Record]) -> list[Boun
 
 
 def not_in_force(constraints: Iterable[str], records: Sequence[Record]) -> str:
-    """Which limits reject nothing, relative to a baseline that did not finish, in a sentence; "" where there are none."""
+    """Which limits reject nothing, because the baseline did not finish, in a sentence; "" where there are none."""
     tried = any(record.phase == "baseline" for record in records)
     open_limits = [text for text in constraints if Constraint.parse(text).bound(baseline_of(records)) is None]
     if not records or not open_limits:
