@@ -115,8 +115,7 @@ class Proposer:
 
     def _baseline_again(self) -> Proposal:
         self.begun = True
-        # What diverged would do so again with its seed; what failed in another way may go well with it.
-        seed = self._study.search.seed + self._plain_ended.count("diverged")
+        seed = self._study.search.seed + len(self._plain_ended)  # a store holds a recipe with a seed once
         self._plain_asked = replace(self._proposal("baseline", self._base), seed=seed)
         return self._plain_asked
 
