@@ -331,6 +331,7 @@ def test_a_baseline_that_never_finishes_is_told(make_simulated, make_loop):
         loop.finish(lost if job.phase == "baseline" else records)
     tries = [record.status for record in store.records() if record.phase == "baseline"]
     assert tries == ["failed"] * 3
-    told = " ".join(details(make_view(shown(store.records()), study.objectives, study.constraints), study.model_dump(mode="json")))
+    view = make_view(shown(store.records()), study.objectives, study.constraints)
+    told = " ".join(details(view, study.model_dump(mode="json")))
     assert "Not in force: latency_ms <= 0.5 * baseline. The baseline" in told
     assert "keeps them" not in told
