@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tricksearch.records.hardware import cpu_features
+from tricksearch.records.hardware import cpu_features, same_machine
 
 X86 = "processor\t: 0\nmodel name\t: Xeon\nflags\t\t: fpu sse2 avx2\nvmx flags\t: vnmi\nbugs\t\t: spectre_v1\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 243.75\nFeatures\t: fp asimd sve\nCPU implementer\t: 0x41\n"
@@ -26,3 +26,16 @@ def test_instruction_sets_tell_processors_apart(features):
     assert features(X86) == features(X86.replace("fpu sse2", "sse2 fpu")) != features(ARM)
     assert features(X86) == features(X86.replace("spectre_v1", "none"))
     assert "fpu" not in features("no such line") != ""
+
+
+def test_a_worker_that_sees_fewer_gpus_is_on_the_same_machine():
+    whole = {"cpu": "EPYC", "cores": 8, "memory_gib": 64.0, "gpus": ["A100", "A100"], "system": "Linux x86_64"}
+    one, none = whole | {"gpus": ["A100"]}, whole | {"gpus": []}
+    for device in ("cpu", "cuda"):
+        assert same_machine(whole, one, device)
+        assert not same_machine(whole, one | {"cores": 4}, device)
+        assert not same_machine(whole, one | {"cpu": "Xeon"}, device)
+    assert same_machine(whole, none, "cpu"), "a worker of the processor sees no GPU"
+    assert not same_machine(whole, none, "cuda")
+    assert not same_machine(whole, whole | {"gpus": ["T4", "A100"]}, "cuda"), "it runs on the first"
+    assert not same_machine(whole, {}, "cpu")

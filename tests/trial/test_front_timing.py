@@ -49,7 +49,7 @@ def test_what_was_measured_elsewhere_or_is_gone_is_left_out(front, tmp_path, num
     first, second, third, _ = front()
     elsewhere = replace(first, hardware={"cpu": "another"})
     gone = tiny_recipe(net={"widths": [64]}).model_dump(mode="json")
-    lost = replace(second, recipe=gone, recipe_key="", graph="lost")
+    lost = replace(second, recipe=gone, recipe_key="", graph="lost", keys={})
     found = timed([elsewhere, lost, third], tmp_path)
     assert found["graphs"].keys() == {third.graph}
     assert found["left_out"] == {

@@ -124,6 +124,17 @@ def resolved(constraints: Iterable[str], records: Sequence[Record]) -> list[Boun
     return [bound for bound in bounds if bound is not None]
 
 
+def not_in_force(constraints: Iterable[str], records: Sequence[Record]) -> str:
+    """Which limits reject nothing, because the baseline did not finish, in a sentence; "" where there are none."""
+    tried = any(record.phase == "baseline" for record in records)
+    open_limits = [text for text in constraints if Constraint.parse(text).bound(baseline_of(records)) is None]
+    if not records or not open_limits:
+        return ""
+    them = "it is" if len(open_limits) == 1 else "they are"
+    why = "did not finish" if tried else "has not been run"
+    return f"Not in force: {', '.join(open_limits)}. The baseline, which {them} relative to, {why}."
+
+
 def feasible(records: Sequence[Record], constraints: Iterable[str]) -> list[Record]:
     """The finished records that keep every constraint."""
     bounds = resolved(constraints, records)

@@ -86,6 +86,31 @@ def hardware() -> dict[str, Any]:
     }
 
 
+def deciding(machine: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """What of a machine, as `hardware` gives it, decides how fast something runs on a device, "cpu" or "cuda".
+
+    A process may see some of the GPUs alone, as a worker that was given one of two: it runs on the first that it sees.
+
+    >>> deciding({"cpu": "Xeon", "cores": 2, "gpus": ["A100", "T4"], "memory_gib": 23.4, "system": "Linux"}, "cuda")
+    {'cpu': 'Xeon', 'cores': 2, 'system': 'Linux', 'gpus': ['A100']}
+    """
+    part = {name: machine.get(name) for name in ("cpu", "cores", "system")}
+    return part if device == "cpu" else part | {"gpus": list(machine.get("gpus") or ())[:1]}
+
+
+def same_machine(one: Mapping[str, Any], other: Mapping[str, Any], device: str) -> bool:
+    """Whether times that were taken on a device compare, as far as what the machines tell of themselves."""
+    return deciding(one, device) == deciding(other, device)
+
+
+def device_name(device: str) -> str:
+    """The model of the processor or, for "cuda" or "cuda:1", of the GPU that this process sees there."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        return str(hardware()["gpus"][int(index or 0)])
+    return str(hardware()["cpu"]) if kind == "cpu" else device
+
+
 def usable_cores() -> int:
     """The cores that this process may run on, which a container may make fewer than the machine has."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

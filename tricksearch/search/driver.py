@@ -19,6 +19,7 @@ from tricksearch.store.folder import held_folder, open_study
 from tricksearch.store.run import cache_folder, write_resolved
 from tricksearch.study.study import Study
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.faults import lost_device
 from tricksearch.trial.run import run_job
 from tricksearch.trial.rungs import Progress, Stopped
 
@@ -100,3 +101,8 @@ def _run_here(loop: Loop) -> None:
 
     while (job := loop.next()) is not None:
         loop.finish(run_job(job, report))
+        if lost_device.why:
+            raise RuntimeError(
+                f"the device no longer works in this process ({lost_device.why}), so no further trial can run in it; "
+                f"trial {job.trial} is recorded, and the same command goes on behind it"
+            )

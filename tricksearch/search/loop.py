@@ -176,6 +176,8 @@ class Loop:
             self.storing = False
         if job is not None and records[0].status == STOPPED:
             self._phase.release(job.variants, job.seed)  # with another latency they may well be ahead
+        elif job is not None and records[0].finished and len(records) <= len(job.variants):
+            self._phase.release(job.variants[len(records) - 1 :], job.seed)  # their process ended before their turn
         if records[0].phase == "baseline":
             self._plain.append(records[0])
         self._phase.learn(records)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
-from tricksearch.records.averages import averaged, mean_of
+from tricksearch.records.averages import mean_of, shown
 from tricksearch.records.constraints import baseline_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
@@ -103,7 +103,7 @@ def export_run(
     try:
         with machine.shared(), tempfile.TemporaryDirectory(prefix="tricksearch-") as scratch:
             context = JobContext(registry, data, Cache(cache_folder(run.study, folder)), machine, runner, note)
-            stages = Stages(recipe, record.seed, context, Path(scratch))
+            stages = Stages(recipe, record.seed, context, Path(scratch), keys=record.keys)
             if context.cache.get("deploy", stages.keys.deploy) is None:
                 context.cache.check()
             deployed = stages.deployed()
@@ -168,11 +168,13 @@ def _contents(
     taken = sorted(set(models) & {*OWN, BASELINE})
     if taken:
         raise TrialError(f"the deployable's file '{taken[0]}' has the name of a file that an export writes")
-    baseline = baseline_of(averaged(run.records))
+    means = shown(run.records)
+    baseline = baseline_of(means)
     subject = Subject(
         run.study.name,
         pick,
         record,
+        next(mean for mean in means if mean.recipe_key == record.recipe_key),
         baseline,
         run.records,
         deployable,

@@ -49,6 +49,7 @@ BYSTANDERS: Mapping[str, str] = {
     "trial.cache": "keeps results",
     "trial.context": "holds what stages share",
     "trial.engine_code": "makes keys",
+    "trial.faults": "reads errors",
     "trial.foresee": "asks for the same stages, of a net that was not trained",
     "trial.keys": "makes keys",
     "trial.measuring.machine_lock": "waits; but for a latency, which needs the machine alone",

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tricksearch.contract import Deployable, Registry, Runtime
-from tricksearch.records.hardware import hardware
+from tricksearch.records.hardware import hardware, same_machine
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.trial.baseline import baseline_of, yardstick_ms
@@ -115,8 +115,8 @@ def _here(
     here: dict[str, dict[str, tuple[Runtime, Deployable]]] = {}
     left_out = {}
     for graph, (recipe, record) in recipes.items():
-        stages = Stages(recipe, record.seed, context, folder)
-        if record.hardware != hardware():
+        stages = Stages(recipe, record.seed, context, folder, keys=record.keys)
+        if not same_machine(record.hardware, hardware(), stages.runtime().device):
             left_out[graph] = "it was measured on another machine"
         elif not stages.is_deployed:
             left_out[graph] = "its file is no longer in the cache"

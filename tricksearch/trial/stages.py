@@ -47,9 +47,16 @@ class Stages:
     """One recipe and one seed, stage by stage."""
 
     def __init__(
-        self, recipe: Recipe, seed: int, context: JobContext, folder: Path, rungs: Rungs | None = None
+        self,
+        recipe: Recipe,
+        seed: int,
+        context: JobContext,
+        folder: Path,
+        rungs: Rungs | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
-        self.net = NetStages(recipe, seed, context, folder, rungs)
+        """`keys` are those of a record of the recipe, which is then found as it was measured; see `kept_keys`."""
+        self.net = NetStages(recipe, seed, context, folder, rungs, keys)
         self.recipe, self.seed, self.context, self.folder = recipe, seed, context, folder
         self.bench, self.keys, self.log, self.clock = self.net.bench, self.net.keys, self.net.log, self.net.clock
         self._deployed: Deployed | None = None
@@ -148,7 +155,12 @@ class Stages:
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
         meta = self._score(deployed, self.keys.score, self.context.runner, "validation")
-        return {"accuracy": meta["accuracy"], "f1": meta["f1"], "validation_images": meta["images"]}
+        return {
+            "accuracy": meta["accuracy"],
+            "f1": meta["f1"],
+            "f1_error": meta["f1_error"],
+            "validation_images": meta["images"],
+        }
 
     def _tested(self, deployed: Deployed) -> dict[str, Any]:
         if self.context.tester is None or self.keys.test is None:

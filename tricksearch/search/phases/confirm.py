@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tricksearch.records.averages import averaged, confirmed_runs
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
+from tricksearch.search.phases.measures import compared, measures_of, verdicts_on
 from tricksearch.search.phases.phase import PlannedRun, fresh_seed
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
+from tricksearch.verdicts.verdict import Verdict
 
 Tricks = dict[str, dict[str, Any]]
 
@@ -36,6 +39,21 @@ def confirm_plan(
         return runs
 
     return plan
+
+
+def confirmed_verdicts(study: Study, records: Sequence[Record]) -> list[Verdict]:
+    """Each confirmed recipe against the plain baseline, by their fresh runs alone: one family for each measure."""
+    fresh = confirmed_runs(records)
+    plain = fresh.pop(study.recipe({}).key, [])
+    if not fresh or not plain:
+        return []
+    first = {mean.recipe_key: mean.id for mean in averaged(records)}
+    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items()}
+    verdicts = []
+    for measure in measures_of(study):
+        estimates = [compared(names[key], runs, plain, measure) for key, runs in fresh.items()]
+        verdicts += verdicts_on(study, measure, estimates, "confirmed")
+    return verdicts
 
 
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:

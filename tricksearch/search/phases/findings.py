@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from tricksearch.contract import InputError, Registry, discover, hooks
 from tricksearch.records.record import SEARCH_PHASES, Record
 from tricksearch.search.phases.ablate import Ablation, Target, target_of
+from tricksearch.search.phases.confirm import confirmed_verdicts
 from tricksearch.search.phases.members import gap_of, members_of
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.phases.shifts import shifts_of
@@ -44,7 +45,7 @@ def findings_of(study: Study, store: Store) -> Findings:
     members = members_of(study, store, records, ablated.minimal)
     return Findings(
         design=screened.design,
-        verdicts=(*screened.verdicts, *ablated.verdicts),
+        verdicts=(*screened.verdicts, *ablated.verdicts, *confirmed_verdicts(study, records)),
         order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
         members=members,
         gap=gap_of(members, records),

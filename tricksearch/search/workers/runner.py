@@ -46,7 +46,7 @@ def run_on_ray(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=RungScheduler(searcher.stops),
+                scheduler=RungScheduler(searcher.stops, searcher.on_trial_complete),
                 num_samples=-1,  # the searcher ends it: a trial that lost its worker is one more to Tune
                 max_concurrent_trials=UNLIMITED,
                 reuse_actors=True,

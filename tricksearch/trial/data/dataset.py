@@ -6,12 +6,15 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tricksearch.contract import Images, InputError
+
+if TYPE_CHECKING:
+    import torch
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -60,6 +63,23 @@ class DataSet:
             content.update(images.labels.numpy().tobytes())
             self._digests[split] = content.hexdigest()[:32]
         return self._digests[split]
+
+    def train_on(self, device: torch.device) -> Images:
+        """The training split on a device: one copy for all who ask, and on the CPU the split itself. Not to be changed.
+
+        There is one at a time, that of the device that was asked for last.
+        """
+        images = self.train
+        if images.pixels.device == device:
+            return images
+        if device not in self._placed:
+            self._placed.clear()  # before the next one takes its place
+            self._placed[device] = Images(images.pixels.to(device), images.labels.to(device), images.num_classes)
+        return self._placed[device]
+
+    @functools.cached_property
+    def _placed(self) -> dict[torch.device, Images]:
+        return {}
 
     @functools.cached_property
     def _digests(self) -> dict[str, str]:

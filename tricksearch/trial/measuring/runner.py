@@ -121,6 +121,8 @@ class Runner:
             self.close()
             raise TrialError(f"the runtime {fate}")
         answer: dict[str, Any] = json.loads(line)
+        if answer.get("lost"):
+            self.close()  # a device is of no more use in that process: the next file gets another one
         if "refused" in answer:
             raise TrialError(answer["refused"])
         if answer.get("memory"):

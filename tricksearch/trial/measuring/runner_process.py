@@ -24,6 +24,7 @@ import psutil
 
 from tricksearch.contract import Predictor, TrialError
 from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.faults import is_device_fault, is_out_of_memory
 from tricksearch.trial.measuring import gpu
 from tricksearch.trial.measuring.memory import added_memory
 from tricksearch.trial.measuring.stopwatch import Loaded, Stopwatch, Timing, filled
@@ -73,8 +74,10 @@ class _Server:
         except Exception as error:
             traceback.print_exc()
             cause = error.__cause__ if isinstance(error, _RunError) else error
+            if is_out_of_memory(error):
+                return {"error": f"out of memory: {type(cause).__name__}: {cause}"[:2000], "memory": True}
             doing = "load" if cause is error and job["command"].startswith("load") else "run"
-            return {"error": f"{type(cause).__name__}: {cause}"[:2000], "doing": doing}
+            return {"error": f"{type(cause).__name__}: {cause}"[:2000], "doing": doing, "lost": is_device_fault(error)}
 
     def _load_to_time(
         self, files: Sequence[dict[str, Any]], baseline: dict[str, Any], settings: LatencySettings
@@ -130,8 +133,8 @@ def _copies(file: dict[str, Any], batch: Array, seconds: float) -> list[Predicto
             copy = _loaded(file)
             for _ in range(WARM_UP):
                 _run(copy, batch)
-        except MemoryError:
-            if not copies:
+        except Exception as error:
+            if not copies or not is_out_of_memory(error):
                 raise
             break
         copies.append(copy)
