@@ -238,7 +238,7 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
 
 
 def _preprocessing(name: str, channels: int, height: int, width: int, classes: tuple[str, ...]) -> str:
-    from tricksearch.trial.data.folder import COLOUR, GREY
+    from tricksearch.trial.data.pictures import COLOUR, GREY
 
     content = {
         "input": {
@@ -253,7 +253,8 @@ def _preprocessing(name: str, channels: int, height: int, width: int, classes: t
         "colour": "grey" if channels == 1 else "RGB",
         "image_modes": sorted(GREY | COLOUR),
         "steps": [
-            f"decode and convert to {'grey (Pillow L)' if channels == 1 else 'RGB'}; transparency is dropped",
+            "decode, and turn the image upright where its EXIF says so",
+            f"convert to {'grey (Pillow L)' if channels == 1 else 'RGB'}; transparency is dropped",
             f"where the image is not {width} x {height}: resize it to that, bilinear with antialiasing, the aspect "
             "ratio not kept, and round to whole levels 0 to 255",
             "order the axes as (channels, height, width)",

@@ -38,11 +38,15 @@ class Source:
     train: Part
     validation: Part | None = None
     test: Part | None = None
+    notes: tuple[str, ...] = ()  # what a person should know of how the files were read
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them."""
+    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them.
+
+    `notes` say in words what a person should know of how the files were read and split.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -50,6 +54,7 @@ class DataSet:
     validation: Images
     test: Images
     augment: str
+    notes: tuple[str, ...] = ()
 
     def digest(self, split: str) -> str:
         """A hash of the pixels and labels of 'train', 'validation' or 'test'."""
@@ -83,6 +88,11 @@ class DataSet:
             means.append(mean)
             deviations.append(max(float(share @ (levels - mean) ** 2) ** 0.5, GREY_LEVEL))
         return tuple(means), tuple(deviations)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 file", "2 files"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def part(pixels: Any, labels: Any, source: str, classes: int) -> Part:

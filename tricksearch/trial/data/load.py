@@ -32,7 +32,7 @@ KNOWN: Mapping[str, str] = {
     "cifar100": "60,000 colour photographs of 32x32 pixels, 100 classes",
     "digits": "1,797 handwritten digits of 8x8 grey pixels, embedded in scikit-learn",
     "fashion_mnist": "70,000 pieces of clothing, 28x28 grey pixels, 10 classes",
-    "image_folder": "your own images: one folder for each class, jpg, png, bmp or webp",
+    "image_folder": "your own images: one folder for each class, jpg, png, bmp, webp, tiff or gif",
     "mnist": "70,000 handwritten digits, 28x28 grey pixels",
     "npz": "your own arrays: an .npz file with x_train and y_train, or MedMNIST's keys",
 }
@@ -88,7 +88,22 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
         _images(validation, source, settings.size),
         _images(test, source, settings.size),
         source.augment,
+        _notes(source, settings),
     )
+
+
+def _notes(source: Source, settings: DataSettings) -> tuple[str, ...]:
+    """How the files were read, where each split comes from, and which shares in the settings are therefore not used."""
+    official = {"validation": source.validation, "test": source.test}
+    held_out = [f"{getattr(settings, name):.4g} for {name}" for name, part in official.items() if part is None]
+    split_notes = [f"held out of {source.train.source}: {', '.join(held_out)}"] if held_out else []
+    for name, part in official.items():
+        if part is not None:
+            unused = getattr(settings, name) != DataSettings.model_fields[name].default
+            split_notes.append(
+                f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else "")
+            )
+    return (*source.notes, *split_notes)
 
 
 def _check(source: Source, settings: DataSettings) -> None:
