@@ -104,6 +104,11 @@ class Rounds:
         return [taken for taken in calm if self._is_fast(taken)] if self.is_fast else calm
 
     @property
+    def disturbed(self) -> float:
+        """The share of the rounds that were disturbed."""
+        return 1 - len(self._calm) / len(self.taken)
+
+    @property
     def mostly_disturbed(self) -> bool:
         """Whether more than half of the rounds were disturbed."""
         return 2 * len(self._calm) < len(self.taken)
