@@ -12,7 +12,7 @@ from tricksearch.trial.measuring.runner import Runner
 
 SHAPE = (3, 4, 4)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)
-QUICK = LatencySettings(blocks=3, block_seconds=0.005, batches=(1, 2))
+QUICK = LatencySettings(seconds=0.1, precision=0.5, block_seconds=0.001, batches=(2,))
 
 
 def load_means(path, threads, precision, shift=0.0):

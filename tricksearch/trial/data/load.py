@@ -100,9 +100,7 @@ def _notes(source: Source, settings: DataSettings) -> tuple[str, ...]:
     for name, part in official.items():
         if part is not None:
             unused = getattr(settings, name) != DataSettings.model_fields[name].default
-            split_notes.append(
-                f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else "")
-            )
+            split_notes.append(f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else ""))
     return (*source.notes, *split_notes)
 
 
