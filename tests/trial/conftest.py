@@ -89,7 +89,7 @@ def tiny_recipe(**keys) -> Recipe:
         "data": {"name": "digits", "train_images": 40, "validation_images": 60},
         "net": {"widths": [8], "blocks": 1},
         "train": {"epochs": 1, "batch_size": 16},
-        "latency": {"blocks": 3, "block_seconds": 0.005},
+        "latency": {"seconds": 0.1, "precision": 0.5, "block_seconds": 0.001},
     }
     for key, value in keys.items():
         merge = isinstance(value, dict) and key in base
