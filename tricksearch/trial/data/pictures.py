@@ -46,7 +46,9 @@ def header(path: Path) -> Header:
 
     try:
         with Image.open(path) as image:
-            size, mode, orientation = image.size, image.mode, _orientation(image)
+            size, mode = image.size, image.mode
+            # The size of a TIFF is that of the image turned upright already.
+            on_its_side = image.format != "TIFF" and _orientation(image) >= TURNED
             # What cameras put behind a photograph (MPO) is a preview of it, no image of its own.
             frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
     except Exception as error:
@@ -63,7 +65,7 @@ def header(path: Path) -> Header:
             place=str(path),
             remedy="save the one that is meant in a file of its own, and take this one away",
         )
-    return Header(size[::-1] if orientation >= TURNED else size, mode in GREY)
+    return Header(size[::-1] if on_its_side else size, mode in GREY)
 
 
 def picture(path: Path, grey: bool, size: int | None) -> Picture:
@@ -73,8 +75,8 @@ def picture(path: Path, grey: bool, size: int | None) -> Picture:
 
     try:
         with Image.open(path) as image:
+            turned = image.getexif().get(ORIENTATION, 1) != 1  # first: to decode a TIFF turns it
             upright = ImageOps.exif_transpose(image)
-            turned = image.getexif().get(ORIENTATION, 1) != 1
             plain = upright.convert("L" if grey else "RGB")
             transparent, alpha_only = _transparency(upright, plain) if upright.has_transparency_data else (False, False)
     except Exception as error:
