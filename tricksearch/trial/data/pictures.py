@@ -97,9 +97,9 @@ def _orientation(image: Image) -> int:
 
 
 def _transparency(image: Image, plain: Image) -> tuple[bool, bool]:
-    low, high = image.convert("RGBA").getchannel("A").getextrema()
-    bands = [band.getextrema() for band in plain.split()]
-    return low < 255, low < high and all(lowest == highest for lowest, highest in bands)
+    alpha, colours = np.asarray(image.convert("RGBA"))[..., 3], np.asarray(plain)
+    one_colour = bool((colours == colours[0, 0]).all())
+    return bool(alpha.min() < 255), one_colour and bool(alpha.min() < alpha.max())
 
 
 def _broken(path: Path, error: Exception) -> InputError:
