@@ -38,10 +38,28 @@ KNOWN: Mapping[str, str] = {
 }
 
 
+EMBEDDED = "digits"  # the data set without files
+
+
 def check_name(name: str) -> None:
     """Raise InputError with the nearest valid name where `name` is no data set."""
     if name not in KNOWN:
         raise InputError(f"there is no data set '{name}'", place="data.name", remedy=nearest(name, KNOWN))
+
+
+def check_settings(settings: DataSettings) -> None:
+    """Raise InputError where there is no such data set, or where it would not look at the root that is given."""
+    check_name(settings.name)
+    if settings.root is None or settings.name != EMBEDDED:
+        return
+    own = "npz" if settings.root.endswith(".npz") else "image_folder"
+    if "name" in settings.model_fields_set:
+        rule, remedy = f"'{EMBEDDED}' comes with scikit-learn and has no root", "leave it out, or name"
+    else:
+        rule, remedy = f"there is a 'root' and no 'name', and without a name the data are '{EMBEDDED}'", "add"
+    raise InputError(
+        rule, place="data.root", remedy=f"{remedy} what lies there in data.name: {own}, for your own images"
+    )
 
 
 def load_data(settings: DataSettings, progress: Progress | None = None) -> DataSet:
