@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -74,8 +75,16 @@ def readable(document: Document, model: type[Model], under: Key = ()) -> tuple[M
         for bad in errors:
             smaller = _without(smaller, bad["loc"])
         if smaller == value:
-            return None, problems
+            return _without_any(model, value), problems
         value = smaller
+
+
+def _without_any(model: type[Model], value: Any) -> Model | None:
+    """The model without one of its keys: what is wrong is that another one is missing."""
+    for left_out in value if isinstance(value, Mapping) else ():
+        with contextlib.suppress(ValidationError):
+            return model.model_validate({key: kept for key, kept in value.items() if key != left_out})
+    return None
 
 
 def _without(value: Any, loc: Key) -> Any:

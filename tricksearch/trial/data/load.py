@@ -54,11 +54,14 @@ def check_settings(settings: DataSettings) -> None:
         return
     own = "npz" if settings.root.endswith(".npz") else "image_folder"
     if "name" in settings.model_fields_set:
-        rule, remedy = f"'{EMBEDDED}' comes with scikit-learn and has no root", "leave it out, or name"
+        rule, remedy = (
+            f"'{EMBEDDED}' comes with scikit-learn and has no root",
+            "leave 'root' out, or change the name to",
+        )
     else:
         rule, remedy = f"there is a 'root' and no 'name', and without a name the data are '{EMBEDDED}'", "add"
     raise InputError(
-        rule, place="data.root", remedy=f"{remedy} what lies there in data.name: {own}, for your own images"
+        rule, place="data.root", remedy=f"{remedy} 'name: {own}' for images of your own, or that of what lies there"
     )
 
 

@@ -19,7 +19,7 @@ def unseen(net: nn.Module, input_shape: tuple[int, int, int]) -> tuple[int, int]
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         for parameter in net.parameters():
             # What starts at zero, such as the last scale of a residual block, would hide whatever stands before it.
-            parameter.data.add_(0.05 * torch.rand(parameter.shape, generator=source))
+            parameter.data.add_(0.1 * torch.rand(parameter.shape, generator=source) - 0.05)
             parameter.requires_grad_(False)
         images = torch.rand((2, *input_shape), generator=source).requires_grad_()
         output = net(images)
