@@ -30,6 +30,7 @@ from tricksearch.ship.folder import (
 from tricksearch.ship.model_card import Subject, model_card
 from tricksearch.ship.pick import picked_record
 from tricksearch.store.changed_code import CodeChange, code_changes, has_measured_code, tricks_of
+from tricksearch.store.changed_data import other_data
 from tricksearch.store.run import StoredRun, cache_folder
 from tricksearch.study.study import Study
 
@@ -92,13 +93,7 @@ def export_run(
     from tricksearch.trial.stages import Stages
 
     data = cached_data(recipe.data)
-    if len(data.validation) != record.validation_images:
-        raise InputError(
-            f"the data are not those of the run: {len(data.validation)} validation images are there, and record "
-            f"{record.id} was measured on {record.validation_images}",
-            place="data",
-            remedy="put the run's data back",
-        )
+    _refuse_other_data(folder, data, url)
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())
     try:
         with machine.shared(), tempfile.TemporaryDirectory(prefix="tricksearch-") as scratch:
@@ -121,6 +116,13 @@ def export_run(
 def _read(folder: Path, url: str | None = None) -> _Run:
     with StoredRun.open(folder, url) as run:
         return _Run(folder, run.study, run.records(), run.sources, code_changes(run.store))
+
+
+def _refuse_other_data(folder: Path, data: DataSet, url: str | None) -> None:
+    with StoredRun.open(folder, url, read_only=True) as run:
+        what = other_data(run.store, data)
+    if what:
+        raise InputError(f"the data are not those of the run: {what}", place="data", remedy="put the run's data back")
 
 
 def _refuse_changed(record: Record, registry: Registry, run: _Run) -> None:

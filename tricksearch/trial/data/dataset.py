@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,13 +40,15 @@ class Source:
     validation: Part | None = None
     test: Part | None = None
     notes: tuple[str, ...] = ()  # what a person should know of how the files were read
+    files: tuple[Path, ...] = ()  # that were read
 
 
 @dataclass(frozen=True)
 class DataSet:
     """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them.
 
-    `notes` say in words what a person should know of how the files were read and split.
+    `notes` say in words what a person should know of how the files were read and split; `files` are what was read, and
+    none where the data came from another machine.
     """
 
     name: str
@@ -55,6 +58,7 @@ class DataSet:
     test: Images
     augment: str
     notes: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def digest(self, split: str) -> str:
         """A hash of the pixels and labels of 'train', 'validation' or 'test'."""

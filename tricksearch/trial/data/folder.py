@@ -84,7 +84,8 @@ def read(settings: DataSettings, progress: Progress) -> Source:
             remedy="paint them onto a background: image = PIL.Image.open(path).convert('RGBA'), then "
             "PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image).convert('RGB').save(path)",
         )
-    return Source(classes, "flip_crop", **parts, notes=reading.notes())
+    read_files = tuple(path for splits in files.values() for path, _ in splits)
+    return Source(classes, "flip_crop", **parts, notes=reading.notes(), files=read_files)
 
 
 def _splits(root: Path, reading: _Reading) -> dict[str, Path]:

@@ -110,6 +110,7 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
         _images(test, source, settings.size),
         source.augment,
         _notes(source, settings),
+        source.files,
     )
 
 

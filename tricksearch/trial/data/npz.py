@@ -47,7 +47,7 @@ def read(settings: DataSettings, progress: Progress) -> Source:
     }
     unread = sorted(set(arrays) - {key for pair in pairs.values() for key in pair})
     notes = (f"not read: {count(len(unread), 'array')} ({', '.join(unread)})",) if unread else ()
-    return Source(tuple(str(label) for label in range(classes)), "none", **parts, notes=notes)
+    return Source(tuple(str(label) for label in range(classes)), "none", **parts, notes=notes, files=(path,))
 
 
 def _role(key: str) -> tuple[str, str] | None:
