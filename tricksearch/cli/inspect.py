@@ -33,7 +33,12 @@ def check_command(path: Path) -> None:
         load_shown(study.data, terminal, notes=False)
     registry = check_study(study)
     data = cached_data(study.data)
-    notes = (*data.notes, augmentation_note(study.train, data.augment), *check_net_sees(study.base_recipe(), data))
+    notes = (
+        *data.notes,
+        *data.origins,
+        augmentation_note(study.train, data.augment),
+        *check_net_sees(study.base_recipe(), data),
+    )
     size = Space.of(study, registry).size()
     on = [name for name, use in study.tricks.items() if use.use != "never"]
     lines = [

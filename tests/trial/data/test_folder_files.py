@@ -34,9 +34,11 @@ def test_customary_names_of_splits_are_read(tmp_path, train, validation, test):
             fill(tmp_path / name / kind, count)
     data = load(tmp_path, validation=0.4)
     assert [len(images) for images in (data.train, data.validation, data.test)] == [12, 6, 4]
-    assert f"the validation split is {tmp_path / validation}; data.validation is not used" in data.notes
-    assert f"the test split is {tmp_path / test}" in data.notes
-    assert not any("held out" in note or "not read" in note for note in data.notes)
+    assert data.origins == (
+        f"the validation split is {tmp_path / validation}; data.validation is not used",
+        f"the test split is {tmp_path / test}",
+    )
+    assert data.notes == ()
 
 
 def test_where_a_split_is_held_out_is_told(tmp_path):
@@ -44,8 +46,10 @@ def test_where_a_split_is_held_out_is_told(tmp_path):
         fill(tmp_path / "train" / kind, 8)
         fill(tmp_path / "test" / kind)
     data = load(tmp_path)
-    assert f"held out of {tmp_path / 'train'}: 0.15 for validation" in data.notes
-    assert f"the test split is {tmp_path / 'test'}" in data.notes
+    assert data.origins == (
+        f"held out of {tmp_path / 'train'}: 0.15 for validation",
+        f"the test split is {tmp_path / 'test'}",
+    )
 
 
 def test_a_split_folder_without_class_folders_is_an_error(tmp_path):

@@ -47,8 +47,8 @@ class Source:
 class DataSet:
     """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them.
 
-    `notes` say in words what a person should know of how the files were read and split; `files` are what was read, and
-    none where the data came from another machine.
+    `notes` say in words what a person should know of how the files were read, `origins` where the splits come from;
+    `files` are what was read, and none where the data came from another machine.
     """
 
     name: str
@@ -58,6 +58,7 @@ class DataSet:
     test: Images
     augment: str
     notes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
     files: tuple[Path, ...] = ()
 
     def digest(self, split: str) -> str:

@@ -109,21 +109,22 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
         _images(validation, source, settings.size),
         _images(test, source, settings.size),
         source.augment,
-        _notes(source, settings),
+        source.notes,
+        _origins(source, settings),
         source.files,
     )
 
 
-def _notes(source: Source, settings: DataSettings) -> tuple[str, ...]:
-    """How the files were read, where each split comes from, and which shares in the settings are therefore not used."""
+def _origins(source: Source, settings: DataSettings) -> tuple[str, ...]:
+    """Where each split comes from, and which shares in the settings are therefore not used."""
     official = {"validation": source.validation, "test": source.test}
     held_out = [f"{getattr(settings, name):.4g} for {name}" for name, part in official.items() if part is None]
-    split_notes = [f"held out of {source.train.source}: {', '.join(held_out)}"] if held_out else []
+    origins = [f"held out of {source.train.source}: {', '.join(held_out)}"] if held_out else []
     for name, part in official.items():
         if part is not None:
             unused = getattr(settings, name) != DataSettings.model_fields[name].default
-            split_notes.append(f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else ""))
-    return (*source.notes, *split_notes)
+            origins.append(f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else ""))
+    return tuple(origins)
 
 
 def _check(source: Source, settings: DataSettings) -> None:
