@@ -85,6 +85,9 @@ def _run_on_ray(loop: Loop, workers: int | None, address: str | None) -> None:
     if address is None:
         # Keeps Ray's servers on the loopback address, on Linux too; Ray reads it when imported.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        from tricksearch.search.workers.surroundings import bring_token
+
+        bring_token()
     else:
         from tricksearch.search.cluster.bundle import use_token
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
 from tricksearch.records.averages import averaged, mean_of
 from tricksearch.records.constraints import baseline_of
+from tricksearch.records.hardware import UNKNOWN
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.ship.folder import (
@@ -272,6 +273,8 @@ def _packages(runtime: Runtime, record: Record) -> dict[str, str]:
     versions = {}
     for name in ("numpy", *runtime.packages):
         measured = record.versions.get(name, "absent")
+        if measured.startswith(UNKNOWN):
+            raise TrialError(f"the record did not run a version of '{name}' that can be installed ({measured})")
         try:
             versions[name] = measured if measured != "absent" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
