@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tricksearch.trial.data.dataset import DataSet
+
+log = logging.getLogger(__name__)
 
 
 def check_study(study: Study, elsewhere: bool = False) -> Registry:
@@ -39,7 +42,8 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
         check_starts(study, registry)
     with collecting(problems):
         data = cached_data(study.data)
-        check_net_sees(study.base_recipe(), data)
+        for note in check_net_sees(study.base_recipe(), data):
+            log.warning(note)
         _check_tricks(study, registry, data)
     if problems:
         raise together(problems)

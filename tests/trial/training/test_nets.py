@@ -7,7 +7,7 @@ from torch import nn
 from tricksearch.contract import InputError
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial.measuring.export import count
-from tricksearch.trial.training.nets import Normalize, build_net, check_net, check_seen
+from tricksearch.trial.training.nets import FAMILIES, Normalize, build_net, check_net, check_seen
 from tricksearch.trial.training.visibility import unseen
 
 
@@ -90,6 +90,11 @@ def test_a_vision_transformer_takes_the_study_s_size():
     ("settings", "shape", "message"),
     [
         ({"name": "resnet81"}, (3, 32, 32), "net.name: there is no net 'resnet81'. Did you mean 'resnet18'?"),
+        (
+            {"name": "zzz"},
+            (3, 32, 32),
+            "there is no net 'zzz'. All are listed by timm.list_models(); among them are resnet18, ",
+        ),
         ({"name": "resnet_smal"}, (3, 32, 32), "net.name: there is no net 'resnet_smal'. Did you mean 'resnet_small'?"),
         (
             {"name": "vit_tiny_patch16_224", "stem": "small"},
@@ -160,3 +165,8 @@ def test_a_tag_of_weights_is_refused():
         check_net(NetSettings(name="resnet18.a1_in1k"))
     assert caught.value.remedy == "write 'resnet18'"
     check_net(NetSettings(name="resnet18"))
+
+
+def test_every_net_that_an_error_names_is_there():
+    for name in FAMILIES:
+        check_net(NetSettings(name=name))

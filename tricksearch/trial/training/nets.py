@@ -15,6 +15,10 @@ from tricksearch.trial.training.visibility import unseen
 
 BUILT_IN = "resnet_small"
 WIDTHS = (32, 64, 128)
+FAMILIES = (
+    *("resnet18", "resnet50", "densenet121", "mobilenetv3_small_100", "efficientnet_b0", "convnext_atto"),
+    *("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"),
+)
 MOST_UNSEEN = 0.1  # of the pixels; at odd sizes many nets leave out the last row and column of a map
 SIZES = (64, 128, 224, 384)  # of images that an error may advise, beside the next multiple of 32
 
@@ -66,6 +70,8 @@ def _check_known(settings: NetSettings, place: str = "net.name") -> None:
 
     if not timm.is_model(settings.name):
         hint = nearest(settings.name, [BUILT_IN, *timm.list_models()])
+        if not hint.startswith("did"):  # the first of a thousand names are all of one family
+            hint = f"all are listed by timm.list_models(); among them are {', '.join(FAMILIES)}"
         raise InputError(f"there is no net '{settings.name}'", place=place, remedy=hint)
 
 
