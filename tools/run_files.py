@@ -28,6 +28,8 @@ RECORD: Mapping[str, str] = {
     "latency_drift": "time of a call of a reference model after the timing / before it; 1.0: the machine held still",
     "latency_spread": "interquartile range of the blocks' medians / their median",
     "latency_note": "what the stopwatch could not tell",
+    "precision": "of the deployable's arithmetic: `fp32`, `bf16`, `fp16` or `quantized`",
+    "form": "which form of the deployable was chosen on this processor and why, where a trick had a choice",
     "device_ms": "median time of a run on a GPU by its own events, copies left out; empty on a CPU",
     "device_p95_ms": "the 95th percentile of the same",
     "started": "ISO 8601, UTC",
