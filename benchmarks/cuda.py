@@ -3,9 +3,10 @@
     python -m benchmarks cuda [--size 224] [--batch 1] [--no-tests]
 
 In one process, with no cluster: an untrained net, whose latency is that of a trained one, is deployed and timed by the
-engine's own runner and stopwatch, alone on the machine. The host's time is that of a call from outside, copies
-included; the device's is that between two events, images and logits being on the GPU. The peer is PyTorch eager in
-float32. At the end run the tests that need a GPU.
+engine's own runner and stopwatch, alone on the machine, in turn with a product of matrices on the GPU. The host's time
+is that of a call from outside, copies included; the device's is that between two events, images and logits being on
+the GPU. The peer is PyTorch eager in float32; host times are compared as multiples of that product. At the end run the
+tests that need a GPU.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ import numpy as np
 from benchmarks.support.common import ROOT, Row, hardware_line, print_rows, ratio
 from tricksearch.contract import Deployable, Runtime, TrialError, Workbench, build, discover, in_order
 from tricksearch.records.settings import LatencySettings, NetSettings
+from tricksearch.trial.measuring.latency import timed_alone
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
@@ -89,7 +91,7 @@ def measure(arms: list[tuple[str, str]], size: int, batch: int) -> dict[tuple[st
     torch.manual_seed(SEED)
     net = build_net(NetSettings(name="resnet18"), CLASSES, shape).eval()
     images = np.random.default_rng(SEED).integers(0, 256, (IMAGES, *shape), np.uint8)
-    settings = LatencySettings(batch=batch, batches=(1, 8, 32), block_seconds=0.2)
+    settings = LatencySettings(batch=batch, batches=(1, 8, 32), seconds=5.0, block_seconds=0.02)
     timings: dict[tuple[str, str], Timing | str] = {}
     with (
         tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch,
@@ -102,9 +104,8 @@ def measure(arms: list[tuple[str, str]], size: int, batch: int) -> dict[tuple[st
         for runtime, precision in arms:
             try:
                 deployable, run_by = _deployed(RUNTIMES[runtime] | PRECISIONS[precision], graph, bench)
-                runner.load(run_by, deployable, settings.threads)
-                with machine.alone():
-                    timings[runtime, precision] = runner.time(settings)
+                (timing,) = timed_alone(runner, machine, [(run_by, deployable)], graph, settings)
+                timings[runtime, precision] = timing
             except TrialError as error:  # NotApplicable too: not every runtime computes in every precision
                 timings[runtime, precision] = " ".join(str(error).split())
     return timings
@@ -121,18 +122,19 @@ def _texts(timing: Timing | str, peer: Timing | None) -> tuple[str, str, str, st
     """The cells of a row behind its name."""
     if isinstance(timing, str):
         return (timing, "", "", "", "")
-    compared = ratio(peer.median_ms, timing.median_ms) if peer else ""
+    compared = ratio(peer.ratio, timing.ratio) if peer else ""
     if peer and peer.device_ms and timing.device_ms:
         compared += f", {ratio(peer.device_ms, timing.device_ms)}"
-    n = f"{timing.runs} calls, drift {timing.drift:.3f}"
-    return _said(timing), _said(peer) if peer else "", compared, "", n + (f"; {timing.note}" if timing.note else "")
+    n = f"{timing.runs} calls in {timing.rounds} rounds, {timing.disturbed:.0%} of all were disturbed"
+    return _text(timing), _text(peer) if peer else "", compared, "", n + (f"; {timing.note}" if timing.note else "")
 
 
-def _said(timing: Timing) -> str:
+def _text(timing: Timing) -> str:
+    error = f" ±{50 * (timing.bounds[1] - timing.bounds[0]) / timing.ratio:.1f} %" if timing.bounds else ""
     inside = (
         "no device time" if timing.device_ms is None else f"{timing.device_ms:.3f} ms (p95 {timing.device_p95_ms:.3f})"
     )
-    return f"{timing.median_ms:.3f} ms (p95 {timing.p95_ms:.3f}), {inside}"
+    return f"{timing.ms:.3f} ms{error} (p95 {timing.p95 * timing.yardstick_ms:.3f}), {inside}"
 
 
 if __name__ == "__main__":

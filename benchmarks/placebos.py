@@ -31,7 +31,7 @@ STUDY = {
     "data": {"name": "digits", "validation": 0.5, "test": 0.3, "train_images": 200},
     "net": {"name": "resnet_small", "widths": [8], "blocks": 1},
     "train": {"epochs": 4, "batch_size": 32},
-    "latency": {"blocks": 3, "block_seconds": 0.005, "batches": [1]},
+    "latency": {"seconds": 0.2, "block_seconds": 0.002},
     "phases": ["screen"],
     "variants": "none",
 }

@@ -1,235 +1,208 @@
-"""Latency beside trials that train: taken through the machine's lock, and without it.
+"""How far a latency can be trusted: the stopwatch against other ways of timing, beside a busy loop, beside training.
 
-    python -m benchmarks stopwatch [--nets 30]
+    python -m benchmarks stopwatch [--repeats 200] [--minutes 10] [--parts ranges itself busy cost training]
 
-Real graphs, the built-in net in several widths and depths, each in FP32 and in INT8. Each is timed in two passes, in
-an order drawn at random, and each time (a) on an idle machine, where the trials are stopped by a signal, (b) beside
-two processes that train one trial after another, through the machine's lock, (c) beside them without the lock. The
-three follow each other within seconds, so that a slow change of the machine falls on all of them alike. Everything
-runs at the nice level of Ray's workers. The peer is (c).
+The files are those of the demo's net, untrained: plain, in INT8 and with SE. The parts:
+
+ranges    the range in which 95 % of estimates of a ratio lie, as a share of the truth, which is the median of all
+          rounds: the stopwatch against a median of 5 blocks of 20 ms of each file, at a moment of its own, and against
+          5, 20 and 60 rounds in which a block of one file follows one of the other. A loading serves one estimate of 60
+itself    a file against itself, and against a copy in which all nodes and tensors have other names: how often the
+          ratio is within 2 % of 1, and how often its interval says that one is faster. Beside it a plain loop, 100
+          calls of one file after 100 of the other with the interval of the means, and `onnxruntime_test`, the tool
+          that comes with ONNX Runtime (1,000 calls, its own number of threads, no interval)
+busy      the same on one core, with a loop on it that never rests
+cost      nets of several widths, each of them new: how long the machine is held, and the wall time of a latency
+training  latencies while two processes train, through the machine's lock and without it, against those on an idle
+          machine, where the trials are stopped by a signal; the three follow each other within seconds
+
+A part takes its share of the minutes at most, and ends with fewer repeats where the machine is slow: n says how many.
+Everything runs at the nice level of Ray's workers.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
-import itertools
 import os
-import random
-import subprocess
 import sys
 import tempfile
-import time
-import types
-from collections.abc import Iterator
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import psutil
 
-from benchmarks.support.common import ROOT, Row, give_result, hardware_line, print_rows, run_python
-from tricksearch.contract import Deployable, Workbench, discover
-from tricksearch.records.measures import DRIFT
-from tricksearch.records.settings import LatencySettings
-from tricksearch.trial.measuring.machine_lock import Machine
-from tricksearch.trial.measuring.runner import Runner, end_with
-from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
+from benchmarks.support.common import Row, give_result, hardware_line, print_rows, ratio, run_python
+from benchmarks.support.stopwatch_parts import CONDITIONS, PARTS, PASSES, Figures
+from benchmarks.support.ways_of_timing import BLOCKS, at_two_moments, interleaved
 
 NICE = 15  # Ray starts its workers so
-SHAPE = (3, 32, 32)
-WIDTHS, BLOCKS = (8, 12, 16, 24, 32), (1, 2, 3)  # of the first of three stages; in each stage
-TRAINERS = 2
-PASSES = 2
-SEED = 0
-BUDGET = 270.0  # seconds for all of it; nets that were not timed in every pass by then are left out
-CONDITIONS = ("idle", "lock", "no lock")
-COLUMNS = ("median_ms", "p95_ms", "drift", "attempts", "waited")
-SETTINGS = LatencySettings(batches=(1,))
-RECIPE = {
-    "data": {"name": "digits"},
-    "net": {"name": "resnet_small", "widths": [16, 32], "blocks": 1},
-    "train": {"epochs": 5},
-    "latency": {"block_seconds": 0.02},
-}
+WITHIN = 0.02
+DRAWS = 2000
+OWN_TOOL = "onnxruntime_test"
 Array = np.ndarray[Any, Any]
 
 
 def main(arguments: list[str]) -> list[Row]:
     """Measure in a process of its own, whose nice level can be raised for good."""
-    parser = argparse.ArgumentParser(prog="stopwatch", description=__doc__)
-    parser.add_argument("--nets", type=int, default=30, help="how many of the 30 graphs")
-    nets = parser.parse_args(arguments).nets
-    print(hardware_line())
-    result = run_python("-m", "benchmarks.stopwatch", "measure", str(nets)).result
-    figures = {name: np.array(result[name]) for name in CONDITIONS}  # (passes, nets, COLUMNS)
-    latency = figures["idle"][..., 0]
-    print(
-        f"latencies from {latency.min():.3f} to {latency.max():.3f} ms, one thread, batch 1; {TRAINERS} processes "
-        f"trained {result['trials']} trials meanwhile; load average {os.getloadavg()[0]:.1f} at the end; seed {SEED}"
+    parser = argparse.ArgumentParser(
+        prog="stopwatch", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    rows = _rows(figures)
-    print_rows("Latency while trials train, against an idle machine; the peer is the stopwatch without the lock", rows)
+    parser.add_argument("--repeats", type=int, default=200, help="of each comparison, at most")
+    parser.add_argument("--minutes", type=float, default=10.0, help="for all parts together")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS))
+    asked = parser.parse_args(arguments)
+    print(hardware_line())
+    rows: list[Row] = []
+    for part in asked.parts:
+        numbers = (str(60 * asked.minutes * PARTS[part][1]), str(asked.repeats))
+        figures = run_python("-m", "benchmarks.stopwatch", part, *numbers).result
+        rows += ROWS[part](figures)
+    print(f"one thread, batch 1; load average {os.getloadavg()[0]:.1f} at the end")
+    print_rows(
+        "The stopwatch. Ranges are shares of the truth, the median of all rounds; what stands behind ; is the peer",
+        rows,
+    )
     return rows
 
 
-def _rows(figures: dict[str, Array]) -> list[Row]:
-    n = f"{figures['idle'].shape[1]} nets x {PASSES}"
-    texts: dict[str, dict[str, str]] = {}
-    for name in CONDITIONS:
-        texts[name] = {
-            "latency against idle, median over nets (range)": _bias(figures[name], figures["idle"], 0),
-            "p95 against idle, median over nets (range)": _bias(figures[name], figures["idle"], 1),
-            "variation of a repeat, median over nets (rms)": _variation(figures[name][..., 0]),
-            "Kendall tau between the passes": _tau(figures[name][..., 0]),
-            "latencies that kept a drift above 2 %": f"{(abs(figures[name][..., 2] - 1) > DRIFT).mean():.0%}",
-            "attempts at a latency, mean": f"{figures[name][..., 3].mean():.2f}",
-            "waiting for the lock, median": f"{1e3 * np.median(figures[name][..., 4]):.0f} ms",
-        }
-    targets = ("at most 2 %", "", "at most 3 %", "at least 0.98", "", "", "")
+def range_rows(figures: Figures) -> list[Row]:
+    """The stopwatch's range beside that of each other way, for two comparisons."""
+    taken = np.array(figures["rounds"])  # (loadings, rounds, files): plain, plain again, INT8
+    base, rows = taken[..., 0], []
+    for name, words, own in (("int8", "INT8 / plain", taken[..., 2]), ("itself", "a file / itself", taken[..., 1])):
+        truth = 1.0 if name == "itself" else float(np.median(own / base))
+        ours = np.array(figures[name]) / truth
+        middle = f"{np.median(ours):.3f} of it"
+        n = f"{len(ours)}; {taken.shape[0]} loadings x {taken.shape[1]} rounds of the peer"
+        rows.append(Row(f"{words}, median; all rounds of 20 ms", middle, f"{truth:.3f}", "", f"within {WITHIN:.0%}", n))
+        ways = {f"{BLOCKS} blocks at two moments": at_two_moments(own, base, DRAWS) / truth}
+        ways |= {f"{count} rounds in turn": interleaved(own, base, count) / truth for count in (5, 20, 60)}
+        for way, theirs in ways.items():
+            rows.append(
+                Row(
+                    f"{words}, 95 % of estimates; {way}",
+                    _range(ours),
+                    _range(theirs),
+                    ratio(_width(theirs), _width(ours)) + " as wide",
+                    f"within {WITHIN:.0%}",
+                    f"{len(ours)} and {len(theirs)} estimates",
+                )
+            )
+    return rows
+
+
+def _quantiles(shares: Array) -> Array:
+    return np.asarray(np.quantile(shares, [0.025, 0.975]))
+
+
+def _range(shares: Array) -> str:
+    low, high = _quantiles(shares)
+    return f"{low:.3f} to {high:.3f}"
+
+
+def _width(shares: Array) -> float:
+    return float(np.diff(np.log(_quantiles(shares)))[0])
+
+
+def itself_rows(figures: Figures, where: str = "idle") -> list[Row]:
+    """How often two files that are alike are seen to be so."""
+    rows = []
+    for name, words in (("itself", "itself"), ("copy", "a copy with other names")):
+        ways = {way: np.array(values, dtype=float) for way, values in figures[name].items()}
+        n = f"{len(ways['stopwatch'])} each"
+        close = {way: f"{np.mean(abs(values[:, 0] - 1) <= WITHIN):.1%}" for way, values in ways.items()}
+        worst = {way: f"{_worst(values):.1%}" for way, values in ways.items()}
+        rows += [
+            Row(f"{where}, file against {words}: within 2 % of 1", close["stopwatch"],
+                f"loop {close['loop']}, {OWN_TOOL} {close['tool']}", "", "at least 95 %", n),
+            Row(f"{where}, file against {words}: called faster or slower", _called(ways["stopwatch"]),
+                f"loop {_called(ways['loop'])}; {OWN_TOOL}: no interval", "", "at most 5 %", n),
+            Row(f"{where}, file against {words}: error of 95 %, at most", worst["stopwatch"],
+                f"loop {worst['loop']}, {OWN_TOOL} {worst['tool']}", "", "at most 2 %", n),
+        ]  # fmt: skip
+    shown = f"{figures['disturbed']:.0%}"
+    n = f"{2 * len(figures['itself']['stopwatch'])} measurements"
+    return [*rows, Row(f"{where}: measurements marked as disturbed", shown, "", "", "", n)]
+
+
+def busy_rows(figures: Figures) -> list[Row]:
+    """The same beside a loop on the same core."""
+    return itself_rows(figures, "busy core")
+
+
+def _worst(values: Array) -> float:
+    return float(np.quantile(abs(values[:, 0] - 1), 0.95))
+
+
+def _called(values: Array) -> str:
+    """The share, of those that have an interval, whose interval leaves out 1; values (N, 3)."""
+    known = values[~np.isnan(values[:, 1])]
+    return f"{np.mean((known[:, 1] > 1) | (known[:, 2] < 1)):.1%}" if len(known) else "no interval"
+
+
+def cost_rows(figures: Figures) -> list[Row]:
+    """What the latency of a new shape costs."""
+    held, timed, wall, ms = (np.array(figures[name]) for name in ("held", "timed", "wall", "ms"))
+    n = f"{len(held)} shapes of {ms.min():.3f} to {ms.max():.3f} ms"
+    small = wall[ms < 1]
     return [
-        Row(f"stopwatch: {what}", ours, texts["no lock"][what], f"idle: {texts['idle'][what]}", target, n)
-        for (what, ours), target in zip(texts["lock"].items(), targets, strict=True)
+        Row("new shape: time alone on the machine / timed calls, median (largest)",
+            f"{np.median(held / timed):.2f} ({(held / timed).max():.2f})", "", "", "at most 1.2", n),
+        Row("new shape: time alone on the machine, median (largest)",
+            f"{np.median(held):.1f} s ({held.max():.1f})", "", "", "", n),
+        Row("new shape under 1 ms: wall time of its latency, median (largest)",
+            f"{np.median(small):.1f} s ({small.max():.1f})" if len(small) else "-", "", "", "at most 3 s",
+            f"{len(small)} shapes"),
+    ]  # fmt: skip
+
+
+def training_rows(figures: Figures) -> list[Row]:
+    """Latencies while trials train; the peer is the stopwatch without the lock."""
+    values = {name: np.array(figures[name]).transpose(2, 1, 0) for name in CONDITIONS}  # (4, passes, nets)
+    n = f"{values['idle'].shape[2]} nets x {PASSES} beside {figures['trials']} trials"
+    texts = {
+        name: (
+            _bias(own[0], values["idle"][0]),
+            _bias(own[1], values["idle"][1]),
+            f"{np.median(abs(np.log(own[0, 0] / own[0, 1]))):.1%}",
+            f"{own[2].mean():.0%}",
+            f"{1e3 * np.median(own[3]):.0f} ms",
+        )
+        for name, own in values.items()
+    }
+    titles = (
+        ("ratio to the plain net against idle, median over nets (range)", "at most 2 %"),
+        ("ms against idle, median over nets (range)", ""),
+        ("difference of the ratio between two passes, median over nets", "at most 2 %"),
+        ("rounds that were disturbed, mean", ""),
+        ("waiting for the lock, median", ""),
+    )
+    return [
+        Row(f"while trials train: {what}", ours, f"no lock: {peer}", f"idle: {idle}", target, n)
+        for (what, target), ours, peer, idle in zip(titles, texts["lock"], texts["no lock"], texts["idle"], strict=True)
     ]
 
 
-def _bias(latency: Array, idle: Array, column: int) -> str:
-    bias = latency[..., column].mean(0) / idle[..., column].mean(0) - 1
+def _bias(own: Array, idle: Array) -> str:
+    bias = own.mean(0) / idle.mean(0) - 1
     return f"{np.median(bias):+.1%} ({bias.min():+.0%} to {bias.max():+.0%})"
 
 
-def _variation(latency: Array) -> str:
-    """The coefficient of variation of one net's latencies (passes, nets) over the passes."""
-    variation = latency.std(0, ddof=1) / latency.mean(0)
-    return f"{np.median(variation):.1%} ({np.sqrt((variation**2).mean()):.1%})"
+ROWS = {
+    "ranges": range_rows,
+    "itself": itself_rows,
+    "busy": busy_rows,
+    "cost": cost_rows,
+    "training": training_rows,
+}
 
 
-def _tau(latency: Array) -> str:
-    from scipy.stats import kendalltau
-
-    return f"{kendalltau(latency[0], latency[1]).statistic:.3f}"
-
-
-def measure(nets: int) -> None:
-    """In a process of its own: time the nets under every condition."""
+def measure(part: str, seconds: float, repeats: int) -> None:
+    """In a process of its own: one part."""
     os.nice(max(0, NICE - os.getpriority(os.PRIO_PROCESS, 0)))
-    end = time.monotonic() + BUDGET
-    images = np.random.default_rng(SEED).integers(0, 256, (SETTINGS.batch, *SHAPE), np.uint8)
-    latencies: dict[tuple[str, int, int], list[float]] = {}
-    with (
-        tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch,
-        contextlib.closing(Machine()) as machine,
-        contextlib.closing(Runner(images)) as runner,
-    ):
-        graphs = [*itertools.islice(_graphs(Path(scratch)), nets)]
-        with _trainers(Path(scratch)) as trainers:
-            for turn, net in _order(len(graphs)):
-                if time.monotonic() > end:
-                    break
-                runner.load(ONNX_RUNTIME, graphs[net], 1)
-                for name in CONDITIONS:
-                    with _under(name, machine, trainers) as waited:
-                        timing = runner.time(SETTINGS)
-                    measured = asdict(timing) | {"waited": waited}
-                    latencies[name, turn, net] = [measured[column] for column in COLUMNS]
-        trials = len([*Path(scratch).glob("trial-*")])
-    turns = range(PASSES)
-    whole = [net for net in range(len(graphs)) if all((CONDITIONS[-1], turn, net) in latencies for turn in turns)]
-    if not whole:
-        raise RuntimeError(f"no net was timed {PASSES} times in {BUDGET:.0f} s: the machine is too busy")
-    figures = {name: [[latencies[name, turn, net] for net in whole] for turn in turns] for name in CONDITIONS}
-    give_result({"trials": trials, **figures})
-
-
-def _order(nets: int) -> Iterator[tuple[int, int]]:
-    """(pass, net): both passes over a third of the nets, then over the next, so that a busy machine gets to some."""
-    draw = random.Random(SEED)
-    shuffled = draw.sample(range(nets), nets)
-    for part in (shuffled[start::3] for start in range(3)):
-        for turn in range(PASSES):
-            yield from ((turn, net) for net in draw.sample(part, len(part)))
-
-
-@contextlib.contextmanager
-def _under(name: str, machine: Machine, trainers: list[psutil.Process]) -> Iterator[float]:
-    """One of CONDITIONS; yields the seconds that the lock was waited for."""
-    if name == "lock":
-        before = machine.waited
-        with machine.alone():
-            yield machine.waited - before
-        return
-    # A trial's own runner may be timing at this moment.
-    halted = [stopped for trainer in trainers for stopped in (trainer, *trainer.children(recursive=True))]
-    halted = halted if name == "idle" else []
-    try:
-        for process in halted:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.suspend()
-        yield 0.0
-    finally:
-        for process in halted:
-            with contextlib.suppress(psutil.NoSuchProcess):
-                process.resume()
-
-
-def _graphs(folder: Path) -> Iterator[Deployable]:
-    """Exported nets, untrained: their latency depends on their graphs alone."""
-    import torch
-
-    from tricksearch.trial.measuring.export import export
-    from tricksearch.trial.training.resnet import SmallResNet
-
-    torch.set_num_threads(1)
-    torch.manual_seed(SEED)
-    images = np.random.default_rng(SEED).random((64, *SHAPE), np.float32)
-    int8 = discover()["int8"]()
-    for width, blocks in itertools.product(WIDTHS, BLOCKS):
-        own = folder / f"{width}x{blocks}"
-        own.mkdir()
-        net = SmallResNet(SHAPE[0], 10, (width, 2 * width, 4 * width), blocks)
-        deployable = export(net, SHAPE, own / "net.onnx")
-        yield deployable
-        bench = types.SimpleNamespace(folder=own, calibration_images=lambda count: images[:count])
-        yield int8.deploy(deployable, cast(Workbench, bench))
-
-
-@contextlib.contextmanager
-def _trainers(folder: Path) -> Iterator[list[psutil.Process]]:
-    """Processes that train trials, once each of them is at it; they are gone afterwards."""
-    started = []
-    try:
-        for number in range(TRAINERS):
-            command = [sys.executable, "-m", "benchmarks.stopwatch", "train", str(folder), str(number)]
-            started.append(subprocess.Popen([*command, str(os.getpid())], cwd=ROOT))
-        while len({path.name.split("-")[1] for path in folder.glob("trial-*")}) < TRAINERS:
-            if any(process.poll() is not None for process in started):
-                raise RuntimeError("a process that was to train trials has ended")
-            time.sleep(0.1)
-        yield [psutil.Process(process.pid) for process in started]
-    finally:
-        for process in started:
-            process.kill()
-            process.wait()
-
-
-def train(folder: Path, number: int, parent: int) -> None:
-    """In a process of its own: train one trial after another until the parent ends this."""
-    end_with(parent)
-    from tricksearch.records.recipe import Recipe
-    from tricksearch.trial.job import Job
-    from tricksearch.trial.run import run_trial
-
-    recipe = Recipe.model_validate(RECIPE)
-    for seed in itertools.count(1000 * number):
-        records = run_trial(Job.of(recipe, seed, cache=folder / "cache"), reraise=(Exception,))
-        if not records[0].finished:
-            raise RuntimeError(f"the trial {records[0].status}: {records[0].reason}")
-        (folder / f"trial-{number}-{seed}").touch()
+    with tempfile.TemporaryDirectory(prefix="tricksearch-bench-") as scratch:
+        give_result(PARTS[part][0](Path(scratch), seconds, repeats))
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "measure":
-        measure(int(sys.argv[2]))
-    else:
-        train(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]))
+    measure(sys.argv[1], float(sys.argv[2]), int(sys.argv[3]))

@@ -31,7 +31,7 @@ STUDY = """\
 data: digits
 net: {{widths: [8], blocks: 1}}
 train: {{epochs: 3, batch_size: 64}}
-latency: {{blocks: 3, block_seconds: 0.005}}
+latency: {{seconds: 0.2, block_seconds: 0.002}}
 tricks: {{label_smoothing: , focal: , mixup: , cutmix: }}
 variants: none
 search: {{trials: {trials}, startup: 20, sampler: random}}

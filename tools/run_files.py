@@ -25,11 +25,18 @@ RECORD: Mapping[str, str] = {
     "test_accuracy": "percent of the test images; only in records of the phase `confirm`",
     "test_images": "n behind `test_accuracy`",
     "latency_runs": "n behind the latency: calls that were timed",
-    "latency_drift": "time of a call of a reference model after the timing / before it; 1.0: the machine held still",
-    "latency_spread": "interquartile range of the blocks' medians / their median",
-    "latency_note": "what the stopwatch could not tell",
     "precision": "of the deployable's arithmetic: `fp32`, `bf16`, `fp16` or `quantized`",
     "form": "which form of the deployable was chosen on this processor and why, where a trick had a choice",
+    "latency_low_ms": "lower end of the 95 % interval of `latency_ms`: the error of its timing alone",
+    "latency_high_ms": "upper end of the same",
+    "latency_rounds": "rounds that count: a block of calls beside one of the plain net's file",
+    "latency_disturbed": "share of all rounds in which other programs had the processor; above 0.5, CPU times were "
+    "compared",
+    "latency_note": "what the stopwatch could not tell, or what disturbed it",
+    "graph": "a mark of what was timed: records that share it have one graph, called in one way",
+    "timing": "JSON: the moment of the timing, in ms: `ms` of the file, `baseline_ms` of the plain net's, "
+    "`yardstick_ms` of what it was timed in turn with, `fastest_ms` of that at its fastest, `refers_to_ms` of that at "
+    "the moment that `latency_ms` refers to",
     "device_ms": "median time of a run on a GPU by its own events, copies left out; empty on a CPU",
     "device_p95_ms": "the 95th percentile of the same",
     "started": "ISO 8601, UTC",

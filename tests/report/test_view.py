@@ -151,11 +151,27 @@ def test_the_details_carry_n_hardware_and_doubt() -> None:
     assert "gpu" not in text  # it has none
     assert "trained once" in text
     assert "not established" in text
-    assert "speed changed" not in text
+    assert "The machine held still while latencies were taken" in text
+    assert "other programs" not in text
 
 
-def test_a_machine_that_drifted_is_named() -> None:
-    records = [_record(0, 90.0, 1.0, latency_drift=1.0), _record(1, 91.0, 0.9, latency_drift=1.2)]
-    assert "In 1 record the machine's speed changed" in " ".join(details(make_view(records, BOTH), {}))
-    blocks = [_record(0, 90.0, 1.0, latency_spread=0.04), _record(1, 91.0, 0.9, latency_spread=0.3)]
-    assert "In 1 record the machine's speed changed" in " ".join(details(make_view(blocks, BOTH), {}))
+def test_a_machine_whose_speed_moved_is_told() -> None:
+    moments = [{"id": str(number), "baseline_ms": ms, "refers_to_ms": 0.4} for number, ms in enumerate((0.4, 0.7))]
+    records = [_record(0, 90.0, 1.0, timing=moments[0]), _record(1, 91.0, 0.9, timing=moments[1])]
+    text = " ".join(details(make_view(records, BOTH), {}))
+    assert "The machine's speed moved by x 1.75 while latencies were taken" in text
+    assert "0.400 to 0.700 ms (n = 2 timings)" in text
+    assert "as of the moment when that call took 0.400 ms" in text
+
+
+def test_records_whose_timing_was_disturbed_are_named() -> None:
+    records = [_record(0, 90.0, 1.0, latency_disturbed=0.4), _record(1, 91.0, 0.9, latency_disturbed=0.6)]
+    text = " ".join(details(make_view(records, BOTH), {}))
+    assert "While the latency of 1 record was taken, other programs had the processor most of the time" in text
+    assert "read it with care (1)" in text
+
+
+def test_recipes_that_are_equally_fast_are_told() -> None:
+    tie = {"tie": ["a", "b"], "baseline_ms": 1.0, "refers_to_ms": 1.0, "id": "1"}
+    records = [_record(number, 90.0, 0.5, timing=tie, graph=graph) for number, graph in enumerate("ab")]
+    assert "Equally fast here, as far as their interval tells: 0, 1." in " ".join(details(make_view(records, BOTH), {}))

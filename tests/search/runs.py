@@ -12,7 +12,7 @@ STUDY = {
     "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
     "net": {"widths": [8], "blocks": 1},
     "train": {"epochs": 2, "batch_size": 20},
-    "latency": {"blocks": 3, "block_seconds": 0.01},
+    "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
     "search": {"trials": TRIALS, "startup": 4, "workers": 2},
 }
 # The same without training: for what happens to processes and records, whatever a trial does.

@@ -56,7 +56,7 @@ STUDY = {
     "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 60, "validation_images": 150},
     "net": {"widths": [8], "blocks": 1},
     "train": {"epochs": 2, "batch_size": 20},
-    "latency": {"blocks": 3, "block_seconds": 0.01},
+    "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
     "search": {"trials": 3},
     "plugins": ["own"],
     "tricks": {"own_runtime": "always"},

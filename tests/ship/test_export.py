@@ -46,7 +46,7 @@ def test_the_folder_says_what_it_is(run, exported):
     folder, record = exported["1"].folder, exported["1"].record
     assert {each.name for each in folder.iterdir()} == {
         "README.md", "predict.py", "preprocessing.json", "recipe.yaml", "record.json", "requirements.txt",
-        "model.onnx", "labels 'and' more.txt",
+        "baseline.onnx", "model.onnx", "labels 'and' more.txt",
     }  # fmt: skip
     recipe, seed = load_recipe(folder / "recipe.yaml")
     assert (recipe, seed) == (Recipe.model_validate(record.recipe), record.seed)
@@ -88,13 +88,31 @@ def test_an_exported_folder_is_verified_and_a_wrong_record_is_not(exported, tmp_
 
     one_image = 100 / record.validation_images
     assert not claims(accuracy=record.accuracy + one_image).agrees
-    here = found.timing.median_ms
-    assert claims(latency_ms=here * 1.1).agrees
-    assert claims(latency_ms=here * 1.5).latency_agrees is False
-    assert claims(latency_ms=here * 0.5).latency_agrees is False
-    elsewhere = dataclasses.replace(claims(latency_ms=here * 5), same_hardware=False)
+    assert claims(latency_ratio=found.ratio * 1.2).agrees
+    assert claims(latency_ms=record.latency_ms * 100).agrees, "milliseconds differ where the machine's speed does"
+    assert claims(latency_ratio=found.ratio * 100).latency_agrees is False
+    assert claims(latency_ratio=found.ratio / 100).latency_agrees is False
+    elsewhere = dataclasses.replace(claims(latency_ratio=found.ratio * 100), same_hardware=False)
     assert elsewhere.latency_agrees is None
     assert elsewhere.agrees
+    exact = dataclasses.replace(found.timing, copies=(0.0, 0.0, 0.0))
+    for ratio, agrees in ((1.24, True), (1.27, False), (1 / 1.24, True), (1 / 1.27, False)):
+        sure = dataclasses.replace(record, measures={**record.measures, "latency_ratio": ratio}, latency_low_ms=None)
+        shipped = dataclasses.replace(exported["1"], record=sure)
+        assert dataclasses.replace(found, exported=shipped, timing=exact).latency_agrees is agrees
+
+
+def test_a_folder_that_an_earlier_version_exported_is_verified_without_its_latency(exported, tmp_path):
+    folder = Path(shutil.copytree(exported["1"].folder, tmp_path / "copy"))
+    body = json.loads((folder / "record.json").read_text())
+    files = {name: folder / name for name in body.pop("files") if name != "baseline.onnx"}
+    del body["check"]
+    (folder / "baseline.onnx").unlink()
+    (folder / "record.json").write_text(manifest(body, files))
+    compared = verify_folder(folder)
+    assert compared.timing is None
+    assert compared.latency_agrees is None
+    assert compared.agrees
 
 
 def test_verify_refuses_other_validation_images(exported, tmp_path):

@@ -222,7 +222,7 @@ def test_a_run_keeps_its_store_there_and_tells_nobody_the_password(server, tmp_p
         "data": {"name": "digits", "validation": 0.3, "test": 0.3, "train_images": 40},
         "net": {"widths": [8], "blocks": 1},
         "train": {"epochs": 1, "batch_size": 20},
-        "latency": {"blocks": 3, "block_seconds": 0.01},
+        "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
         "tricks": {"label_smoothing": None},
         "search": {"trials": 1},
     }

@@ -4,8 +4,10 @@ import itertools
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -89,7 +91,7 @@ def tiny_recipe(**keys) -> Recipe:
         "data": {"name": "digits", "train_images": 40, "validation_images": 60},
         "net": {"widths": [8], "blocks": 1},
         "train": {"epochs": 1, "batch_size": 16},
-        "latency": {"blocks": 3, "block_seconds": 0.005},
+        "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
     }
     for key, value in keys.items():
         merge = isinstance(value, dict) and key in base
@@ -116,21 +118,39 @@ def numbered_timings(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stopwatch whose n-th latency is n ms, on a machine that held still: no two are alike, and each is kept."""
     numbers = itertools.count(1)
 
-    def time(runner: Runner, settings: LatencySettings) -> Timing:
-        milliseconds = float(next(numbers))
-        return Timing(
-            median_ms=milliseconds,
-            p95_ms=milliseconds,
-            p99_ms=milliseconds,
-            spread=0.0,
-            runs=15,
-            drift=1.0,
-            attempts=1,
-            throughput={str(size): size * 1e3 / milliseconds for size in settings.batches},
-            memory_bytes=2**20,
-        )
+    def load(runner: Runner, files: Sequence[object], baseline: Deployable, settings: LatencySettings) -> None:
+        runner.files_to_time = len(files)
 
+    def time(runner: Runner, settings: LatencySettings, fastest_ms: float | None = None) -> list[Timing]:
+        return [steady_timing(float(next(numbers)), settings) for _ in range(runner.files_to_time)]
+
+    monkeypatch.setattr(Runner, "load_to_time", load)
     monkeypatch.setattr(Runner, "time", time)
+
+
+def steady_timing(milliseconds: float, settings: LatencySettings, **others: Any) -> Timing:
+    """A timing of so many ms beside a plain net of 1 ms, known to a few percent."""
+    timing = Timing(
+        copies=tuple(np.log(milliseconds) + np.array([-0.01, 0.0, 0.01])),
+        ms=milliseconds,
+        yardstick_ms=1.0,
+        baseline_ms=1.0,
+        fastest_ms=1.0,
+        p95=milliseconds,
+        p99=milliseconds,
+        runs=15,
+        rounds=9,
+        disturbed=0.0,
+        seconds=0.05,
+        throughput={str(size): size * 1e3 / milliseconds for size in settings.batches},
+        memory_bytes=2**20,
+    )
+    return replace(timing, **others)
+
+
+@pytest.fixture(name="steady_timing")
+def _steady_timing() -> Callable[..., Timing]:
+    return steady_timing
 
 
 @pytest.fixture

@@ -2,17 +2,21 @@
 
 import contextlib
 import time
+from pathlib import Path
 
 import numpy as np
+import onnx
 import psutil
+from onnx import TensorProto, helper, numpy_helper
 
 from tricksearch.contract import Deployable, Runtime
 from tricksearch.records.settings import LatencySettings
 from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.stopwatch import Timing
 
 SHAPE = (3, 4, 4)
 PIXELS = np.random.default_rng(0).integers(0, 256, (7, *SHAPE), np.uint8)
-QUICK = LatencySettings(blocks=3, block_seconds=0.005, batches=(1, 2))
+QUICK = LatencySettings(seconds=0.1, precision=0.5, block_seconds=0.001, batches=(2,))
 
 
 def load_means(path, threads, precision, shift=0.0):
@@ -142,6 +146,17 @@ def load_counting(path, threads, precision):
     return predict
 
 
+def load_sleeping(path, threads, precision, milliseconds):
+    """Takes that long, or longer."""
+    import time
+
+    def predict(images):
+        time.sleep(milliseconds / 1e3)
+        return images.reshape(len(images), -1)[:, :2]
+
+    return predict
+
+
 def load_on_device(path, threads, precision, wrong):
     """4 ms from outside, next to nothing on a device, which refuses where it is the wrong one."""
     import time
@@ -169,11 +184,38 @@ def pid_of(runner: Runner, file: Deployable) -> int:
 
 
 def use(runner: Runner, runtime: Runtime, file: Deployable, timed: bool = False) -> None:
-    runner.load(runtime, file, 1)
     if timed:
-        runner.time(QUICK)
+        time_one(runner, runtime, file)
     else:
+        runner.load(runtime, file, 1)
         runner.logits(0, 1)
+
+
+def linear_net(path: Path, seed: int = 0, shape: tuple[int, ...] = SHAPE) -> Deployable:
+    """A linear net as an ONNX file; the seed says with which weights."""
+    random = np.random.default_rng(seed)
+    weight = numpy_helper.from_array(random.normal(0, 1, (int(np.prod(shape)), 5)).astype(np.float32), "w")
+    nodes = [helper.make_node("Flatten", ["images"], ["x"]), helper.make_node("MatMul", ["x", "w"], ["logits"])]
+    values = [
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, size)
+        for name, size in (("images", ["n", *shape]), ("logits", ["n", 5]))
+    ]
+    made = helper.make_graph(nodes, "net", values[:1], values[1:], [weight])
+    onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    return Deployable(path)
+
+
+def time_one(
+    runner: Runner,
+    runtime: Runtime,
+    file: Deployable,
+    settings: LatencySettings = QUICK,
+    shape: tuple[int, ...] = SHAPE,
+) -> Timing:
+    """The timing of one deployable beside a linear net; `shape` is that of the runner's images."""
+    runner.load_to_time([(runtime, file)], linear_net(file.path.with_name("plain.onnx"), shape=shape), settings)
+    (timing,) = runner.time(settings)
+    return timing
 
 
 def still_runs(pid: int) -> bool:

@@ -44,7 +44,7 @@ def upgrade(monkeypatch):
 def again(trial, tmp_path, monkeypatch):
     """Run a trial, as a new process would, with the cache of this test; returns the stages that it did not run."""
     # The machine that tests run on may be restless, and such a latency is not kept.
-    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.steady", True)
+    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.reliable", True)
 
     def run(**parts):
         _tricks.cache_clear()

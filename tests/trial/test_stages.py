@@ -168,8 +168,8 @@ def test_a_pruned_cache_costs_time_and_nothing_else(run, tmp_path):
     assert [record.accuracy for record in again] == [record.accuracy for record in first]
 
 
-def test_a_latency_that_a_restless_machine_gave_is_not_handed_on(run, monkeypatch):
-    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.steady", False)
+def test_a_latency_of_a_machine_that_others_disturbed_is_not_handed_on(run, monkeypatch):
+    monkeypatch.setattr("tricksearch.trial.measuring.stopwatch.Timing.reliable", False)
     run()
     assert run()[1] == ["time"]
 

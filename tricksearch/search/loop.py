@@ -58,7 +58,7 @@ class Loop:
             registry,
             store,
             workers,
-            lambda: time_front(study, store, registry, self.cache, observer.timing_front),
+            lambda: time_front(study, store, registry, self.cache, observer),
         )
         self._phase = next(self._phases)
         self._announced = ("", 0)

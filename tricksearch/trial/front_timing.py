@@ -41,6 +41,7 @@ FIELDS = (
 )
 
 PATIENCE = 3  # times as long as for one graph in a trial: the machine's fast state may have to be waited for
+MOST_SECONDS = 30.0  # of all graphs together, unless a trial's own patience comes to more
 
 
 def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> dict[str, Any]:
@@ -48,13 +49,17 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
 
     Returns `graphs`, by each graph's mark the fields of its latency; `ties`, groups of marks that are equally fast as
     far as this machine can tell, which have one latency; and `left_out`, why a graph was not timed, by its mark. What
-    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError and MemoryError.
+    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError, MemoryError, and
+    InputError where the cache cannot be written.
     """
     recipes = {record.graph: (Recipe.model_validate(record.recipe), record) for record in records}
     if not recipes:
         return {"graphs": {}, "ties": [], "left_out": {}}
+    cache.check()  # its folder may be gone: then every graph is left out
     first = next(iter(recipes.values()))[0]
-    patient = first.latency.model_copy(update={"seconds": PATIENCE * first.latency.seconds})
+    usual = first.latency.seconds
+    longest = max(usual, min(PATIENCE * usual, MOST_SECONDS / len(recipes)))
+    patient = first.latency.model_copy(update={"seconds": longest})
     data = cached_data(first.data)
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())
     try:

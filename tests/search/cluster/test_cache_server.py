@@ -204,7 +204,10 @@ def test_packed_data_are_the_data(images, tmp_path):
 
 def test_data_of_a_relative_folder_travel_once_and_absolute_ones_are_found(images, tmp_path, make_server):
     trial = {"data": {"name": "npz", "root": "images.npz"}, "net": {"widths": [8], "blocks": 1}}
-    trial |= {"train": {"epochs": 1, "batch_size": 10}, "latency": {"blocks": 3, "block_seconds": 0.005}}
+    trial |= {
+        "train": {"epochs": 1, "batch_size": 10},
+        "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
+    }
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     ask, settings, digest = make_server()

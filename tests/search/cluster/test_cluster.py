@@ -105,7 +105,7 @@ def test_a_node_is_lost_and_one_comes_late_and_each_trial_finishes_once(cluster,
         "data": {"name": "npz", "root": "images.npz"},  # relative: the nodes have nothing of that name
         "net": {"widths": [8], "blocks": 1},
         "train": {"epochs": 1, "batch_size": 10},
-        "latency": {"blocks": 3, "block_seconds": 0.005},
+        "latency": {"seconds": 0.05, "precision": 0.5, "block_seconds": 0.001},
         "plugins": ["own"],
         "tricks": {"mark": {"use": "always"}},
         "variants": "none",

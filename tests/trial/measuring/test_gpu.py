@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.trial.runtimes import time_one
 from tricksearch.contract import Deployable, Runtime, TrialError
 from tricksearch.records.settings import LatencySettings
 from tricksearch.trial.measuring import gpu
@@ -106,13 +107,15 @@ def test_the_reference_waits_for_the_gpu():
 def test_a_runtime_on_the_gpu_has_both_times(tmp_path):
     runner = Runner(np.zeros((4, 1, 2, 2), np.uint8))
     try:
-        runner.load(Runtime("product", load_product, ("torch",), device="cuda"), Deployable(tmp_path / "none"), 1)
-        timing = runner.time(LatencySettings(blocks=3, block_seconds=0.05, batches=(1,)))
+        (tmp_path / "none").touch()
+        runtime = Runtime("product", load_product, ("torch",), device="cuda")
+        timing = time_one(runner, runtime, Deployable(tmp_path / "none"), LatencySettings(seconds=1.0), (1, 2, 2))
     finally:
         runner.close()
-    assert 0 < timing.device_ms < timing.median_ms
+    assert 0 < timing.device_ms < timing.ms
     assert timing.device_ms <= timing.device_p95_ms
-    assert timing.drift > 0
+    assert timing.ratio == pytest.approx(timing.ms / timing.yardstick_ms, rel=0.2)
+    assert timing.baseline_ms > 0
 
 
 @needs_gpu

@@ -6,15 +6,13 @@ import os
 from collections import Counter
 
 import numpy as np
-import onnx
 import pytest
 import torch
-from onnx import TensorProto, helper, numpy_helper
 
 from tests.trial.runtimes import (
     PIXELS,
     QUICK,
-    SHAPE,
+    linear_net,
     load_counting,
     load_heavy,
     load_means,
@@ -22,14 +20,17 @@ from tests.trial.runtimes import (
     load_on_device,
     load_process,
     load_reader,
+    load_sleeping,
     load_talkative,
     of,
     pid_of,
     still_runs,
+    time_one,
 )
 from tricksearch.contract import Deployable, NotApplicable, Runtime, TrialError
 from tricksearch.records.settings import LatencySettings
 from tricksearch.trial.measuring.runner import Runner
+from tricksearch.trial.measuring.runner_process import FEWEST, MOST
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 
 MIB = 2**20
@@ -38,21 +39,7 @@ MIB = 2**20
 @pytest.fixture
 def graph(tmp_path):
     """A linear net as an ONNX file; the seed says with which weights."""
-
-    def write(seed: int) -> Deployable:
-        random = np.random.default_rng(seed)
-        weight = numpy_helper.from_array(random.normal(0, 1, (48, 5)).astype(np.float32), "w")
-        nodes = [helper.make_node("Flatten", ["images"], ["x"]), helper.make_node("MatMul", ["x", "w"], ["logits"])]
-        values = [
-            helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-            for name, shape in (("images", ["n", *SHAPE]), ("logits", ["n", 5]))
-        ]
-        made = helper.make_graph(nodes, "net", values[:1], values[1:], [weight])
-        path = tmp_path / f"{seed}.onnx"
-        onnx.save(helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
-        return Deployable(path)
-
-    return write
+    return lambda seed: linear_net(tmp_path / f"{seed}.onnx", seed)
 
 
 def test_logits_are_those_of_the_file_in_its_runtime(runner, graph):
@@ -93,47 +80,90 @@ def test_a_file_that_is_damaged_says_so(runner, file, graph):
 
 def test_timing_fills_its_batches_and_tells_every_measure(runner, tmp_path):
     deployable = Deployable(tmp_path / "calls")
-    runner.load(of(load_counting), deployable, 1)
-    timing = runner.time(LatencySettings(batch=10, batches=(1, 9), blocks=3, block_seconds=0.005))
+    deployable.path.touch()
+    settings = LatencySettings(batch=10, batches=(1, 9), seconds=0.05, precision=0.5, block_seconds=0.001)
+    timing = time_one(runner, of(load_counting), deployable, settings)
     calls = [line.split() for line in deployable.path.read_text().splitlines()]
     last = {"1": PIXELS[0], "9": PIXELS[1], "10": PIXELS[2]}  # of 7 images
     assert {size for size, _ in calls} == set(last)
     assert all(float(value) == pytest.approx(last[size][0, 0, 0] / 255, abs=1e-6) for size, value in calls)
-    assert 0 < timing.median_ms <= timing.p95_ms <= timing.p99_ms
-    assert timing.runs >= 15
+    assert 0 < timing.p95 <= timing.p99
+    assert timing.ms > 0
+    assert timing.ratio > 0
+    assert timing.baseline_ms == timing.yardstick_ms > 0
+    assert timing.fastest_ms > 0
+    assert FEWEST <= len(timing.copies) <= MOST
+    assert 0 < timing.rounds <= timing.runs < len(calls)
+    assert 0 <= timing.disturbed <= 1
     assert timing.throughput.keys() == {"1", "9"}
     assert all(value > 0 for value in timing.throughput.values())
-    assert timing.attempts >= 1
-    assert timing.drift > 0
-    assert timing.spread >= 0
-    assert runner.logits(0, 2).shape == (2, 2)  # still loaded
+
+
+def test_a_small_file_is_loaded_more_often_than_a_large_one(runner, tmp_path):
+    counts = []
+    for mebibytes in (0, 10, 100):
+        deployable = Deployable(tmp_path / f"{mebibytes}")
+        with deployable.path.open("wb") as file:
+            file.truncate(mebibytes * MIB)
+        settings = LatencySettings(seconds=30, precision=0.5, block_seconds=0.001)
+        counts.append(len(time_one(runner, of(load_process), deployable, settings).copies))
+    assert counts == [MOST, 4, FEWEST]
+
+
+def test_a_file_that_takes_long_to_load_is_loaded_a_few_times(runner, file):
+    """As long as loading takes no longer than rounds may."""
+    settings = LatencySettings(seconds=0.001, precision=0.5, block_seconds=0.001)
+    assert len(time_one(runner, of(load_means), file, settings).copies) == FEWEST
+
+
+def test_several_files_are_timed_together_in_their_order(runner, file, tmp_path):
+    files = [(of(load_sleeping, milliseconds=value), file) for value in (6.0, 2.0, 4.0)]
+    settings = LatencySettings(seconds=0.2, precision=0.5, block_seconds=0.001)
+    runner.load_to_time(files, linear_net(tmp_path / "plain.onnx"), settings)
+    timings = runner.time(settings)
+    assert all(timing.ms > least for timing, least in zip(timings, (6.0, 2.0, 4.0), strict=True))
+    assert len({timing.rounds for timing in timings}) == 1, "in the same rounds"
+    assert {timing.memory_bytes for timing in timings} == {None}, "of several, none is told"
+
+
+def test_what_is_scored_is_not_timed_and_what_is_timed_is_not_scored(runner, file):
+    runner.load(of(load_means), file, 1)
+    with pytest.raises(TrialError, match="no deployable is loaded to be timed"):
+        runner.time(QUICK)
+    time_one(runner, of(load_means), file)
+    with pytest.raises(TrialError, match="no deployable is loaded"):
+        runner.logits(0, 1)
+    assert len(runner.time(QUICK)) == 1, "it is still loaded to be timed"
+
+
+def test_a_baseline_that_cannot_be_loaded_is_a_reason(runner, file):
+    damaged = Deployable(file.path.with_name("damaged.onnx"))
+    damaged.path.write_bytes(b"no graph")
+    with pytest.raises(TrialError, match="the runtime cannot load the file"):
+        runner.load_to_time([(of(load_means), file)], damaged, QUICK)
 
 
 def test_times_on_a_device_come_back_too(runner, file):
-    runner.load(of(load_on_device, wrong=False), file, 1)
-    timing = runner.time(QUICK)
-    assert 0 < timing.device_ms < 4.0 <= timing.median_ms
+    timing = time_one(runner, of(load_on_device, wrong=False), file)
+    assert 0 < timing.device_ms < 4.0 <= timing.ms
     assert timing.note == ""
-    runner.load(of(load_on_device, wrong=True), file, 1)
-    timing = runner.time(QUICK)
+    timing = time_one(runner, of(load_on_device, wrong=True), file)
     assert timing.device_ms is None
     assert timing.note == "no device times: ValueError: not for 1 images"
-    assert timing.median_ms >= 4.0
+    assert timing.ms >= 4.0
 
 
 def test_a_gpu_that_is_not_there_is_a_reason(runner, file):
     if torch.cuda.is_available():
         pytest.skip("there is a GPU")
-    runner.load(Runtime("of the test", load_means, packages=(), device="cuda"), file, 1)
     with pytest.raises(TrialError, match=r"the runtime cannot run the file: .*(CUDA|NVIDIA|cuda)"):
-        runner.time(QUICK)
+        time_one(runner, Runtime("of the test", load_means, packages=(), device="cuda"), file)
 
 
 def test_memory_is_that_of_the_deployable_and_not_of_its_library(runner, file):
     found = []
     for mebibytes in (40, 4, 40):
-        runner.load(of(load_heavy, mebibytes=mebibytes), file, 1)
-        found.append(runner.time(QUICK).memory_bytes)
+        found.append(time_one(runner, of(load_heavy, mebibytes=mebibytes), file).memory_bytes)
     if None in found:
         pytest.skip("this system does not tell the peak of a process's memory")
     assert found == pytest.approx([40 * MIB, 4 * MIB, 40 * MIB], abs=2 * MIB)
@@ -188,7 +218,7 @@ def test_nothing_is_left(tmp_path, file, monkeypatch):
     files = open_files()
     runner = Runner(PIXELS)
     first = pid_of(runner, file)
-    runner.time(QUICK)  # it imports ONNX Runtime, whose reporting would leave a file
+    time_one(runner, of(load_means), file)  # it imports ONNX Runtime, whose reporting would leave a file
     runner.close()
     runner.close()
     assert not still_runs(first)

@@ -135,7 +135,7 @@ def load_then(path, threads, precision, how):
 
     def predict(images):
         if len(images) == 2:
-            open(path, "w").close()
+            open(f"{path}.busy", "w").close()
             while how == "python":
                 pass
             ctypes.PyDLL(None).sleep(60)  # holds the interpreter's lock, so that no thread of Python's can act
@@ -148,10 +148,11 @@ def load_then(path, threads, precision, how):
 @pytest.mark.parametrize("how", ["idle", "python", "library"])
 def test_the_process_ends_with_a_parent_that_is_killed(tmp_path, how):
     (tmp_path / "runtime_of_parent.py").write_text(RUNTIME)
-    busy = tmp_path / "busy"
+    file, busy = tmp_path / "file", tmp_path / "file.busy"
+    file.touch()
     nice = min(19, os.getpriority(os.PRIO_PROCESS, 0) + 3)
     parent = subprocess.Popen(
-        [sys.executable, "-c", f"import os; os.nice(3)\n{PARENT}", str(tmp_path), str(busy), how],
+        [sys.executable, "-c", f"import os; os.nice(3)\n{PARENT}", str(tmp_path), str(file), how],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -173,7 +174,7 @@ def test_a_process_that_comes_too_late_for_its_parent_ends(tmp_path):
     """Between the start and the call that binds it to its parent's life, the parent may have died."""
     wire = os.pipe()[1]
     ended = subprocess.run(
-        [sys.executable, "-m", "tricksearch.trial.measuring.runner", "[1]", "0", str(wire), "-1"],
+        [sys.executable, "-m", "tricksearch.trial.measuring.runner_process", "[1]", "0", str(wire), "-1"],
         check=False,
         pass_fds=[wire],
         capture_output=True,

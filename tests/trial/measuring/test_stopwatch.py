@@ -1,221 +1,237 @@
-"""The stopwatch, on a clock of the test's own: exact numbers, and no machine that could make them flaky."""
+"""The stopwatch, on a machine of the tests' own: what a timing says, and what is remembered of the machine."""
 
-import mmap
-import time
-from collections.abc import Callable
+import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
+from tests.trial.measuring.stand_in import StandIn
 from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.front_timing import tied
 from tricksearch.trial.measuring import stopwatch
-from tricksearch.trial.measuring.stopwatch import Timing, added_memory, filled, time_latency
+from tricksearch.trial.measuring.stopwatch import Loaded, Stopwatch, filled
 
 IMAGES = np.arange(2 * 64, dtype=np.float32).reshape(2, 1, 8, 8)
-LATENCY_ONLY = {"batches": (1,)}
-MIB = 2**20
+UNLIKE = (-0.03, 0.03) * 3  # levels of copies whose ratio is never known to the precision that is asked for by default
 
 
-class Clock:
-    """Moves when something is called, by what that call costs."""
-
-    def __init__(self) -> None:
-        self.now = 0.0
-
-    def perf_counter(self) -> float:
-        return self.now
-
-    def costs(self, milliseconds: Callable[[int], float]) -> Callable[..., None]:
-        """A callable whose n-th call takes `milliseconds(n)`."""
-        calls = iter(range(10**9))
-
-        def call(*_: object) -> None:
-            self.now += milliseconds(next(calls)) / 1e3
-
-        return call
+def once(milliseconds):
+    """What any batch costs."""
+    return lambda images: milliseconds
 
 
-@pytest.fixture
-def clock(monkeypatch):
-    made = Clock()
-    monkeypatch.setattr(stopwatch, "time", made)
-    return made
+def time(machine, *files, baseline=0.5, watch=None, **keys):
+    """Time files, each given by its milliseconds or as loaded, on a machine."""
+    loaded = [file if isinstance(file, Loaded) else Loaded(machine.predictors(once(file))) for file in files]
+    watch = watch or Stopwatch(machine)
+    return watch.time(loaded, machine.predictors(once(baseline)), IMAGES, LatencySettings(**keys))
 
 
-@pytest.fixture
-def reference(clock, monkeypatch):
-    """Let the reference graph take this long: a function of the clock's seconds."""
-
-    def takes(milliseconds: Callable[[float], float]) -> None:
-        call = clock.costs(lambda _: milliseconds(clock.now))
-        monkeypatch.setattr(stopwatch, "_reference", lambda: call)
-
-    takes(lambda _: 0.1)
-    return takes
-
-
-def settings(**keys) -> LatencySettings:
-    return LatencySettings(**({"blocks": 3, "block_seconds": 0.02} | LATENCY_ONLY | keys))
-
-
-def test_a_steady_machine_is_measured_exactly_and_once(clock, reference):
-    timing = time_latency(clock.costs(lambda _: 2.0), IMAGES, settings(blocks=4, block_seconds=0.03))
-    assert timing.median_ms == pytest.approx(2.0)
-    assert timing.p95_ms == pytest.approx(2.0)
-    assert timing.p99_ms == pytest.approx(2.0)
-    assert timing.spread == pytest.approx(0.0, abs=1e-9)
-    assert timing.drift == pytest.approx(1.0)
-    assert timing.attempts == 1
-    assert timing.runs == pytest.approx(4 * 15, abs=4)  # 30 ms are 15 calls of 2 ms; a rounded clock may add one
-    assert timing.memory_bytes is None
-    assert clock.now < 1.5 * (0.03 * 4 + 0.03 * 2)
+def test_a_steady_machine_is_measured_exactly():
+    machine = StandIn(slowness=lambda now: 1.25)
+    (timing,) = time(machine, 2.0)
+    assert timing.ratio == pytest.approx(4.0)
+    assert timing.bounds == pytest.approx((4.0, 4.0))
+    assert (timing.ms, timing.yardstick_ms, timing.fastest_ms) == pytest.approx((2.5, 0.625, 0.625))
+    assert timing.baseline_ms == timing.yardstick_ms
+    assert (timing.p95, timing.p99) == pytest.approx((4.0, 4.0))
+    assert len(timing.copies) == 6
+    assert timing.rounds == 18
+    assert timing.runs == pytest.approx(18 * 3, abs=18)  # 6 ms are three calls of 2.5 ms
+    assert timing.disturbed == 0.0
+    assert timing.reliable
+    assert timing.seconds == pytest.approx(machine.time, rel=0.1)
+    assert (timing.device_ms, timing.device_p95_ms, timing.memory_bytes) == (None, None, None)
+    assert (timing.throughput, timing.note) == ({}, "")
 
 
-def test_the_first_calls_are_not_counted(clock, reference):
-    slow_start = clock.costs(lambda call: 50.0 if call < stopwatch.WARM_UP_CALLS else 1.0)
-    timing = time_latency(slow_start, IMAGES, settings())
-    assert timing.median_ms == pytest.approx(1.0)
-    assert timing.p99_ms == pytest.approx(1.0)
+def test_a_busy_neighbour_is_seen_and_the_ratio_is_right_all_the_same():
+    machine = StandIn(busy=lambda now: True)
+    (timing,) = time(machine, 4.0, baseline=0.06, seconds=1.0)
+    assert timing.ratio == pytest.approx(4.0 / 0.06, rel=0.03)
+    assert timing.ms == pytest.approx(8.0, rel=0.01), "from outside it took twice as long"
+    assert timing.disturbed > 0.9
+    assert not timing.reliable
 
 
-def test_the_warm_up_lasts_until_the_net_is_steady(clock, reference):
-    # Every call is 5 % faster than the one before, until the 60th: long after the fewest calls of a warm-up.
-    timing = time_latency(clock.costs(lambda call: 0.95 ** min(call, 60)), IMAGES, settings())
-    assert timing.p99_ms == pytest.approx(0.95**60)
+def test_a_neighbour_that_comes_and_goes_is_counted_and_its_rounds_are_not():
+    machine = StandIn(busy=lambda now: now % 0.2 < 0.05)
+    (timing,) = time(machine, Loaded(machine.predictors(once(4.0), UNLIKE)), baseline=0.06)
+    assert timing.ratio == pytest.approx(4.0 / 0.06, rel=0.01)
+    assert 0.1 < timing.disturbed < 0.5
+    assert timing.reliable
+    assert timing.p99 < 4.0 / 0.06 * 1.05, "no call of a disturbed round is in it"
 
 
-def test_a_net_that_never_gets_steady_is_not_waited_for(clock, reference):
-    growing = clock.costs(lambda call: 1.05**call)
-    calls = []
-
-    def predict(images: np.ndarray) -> None:
-        calls.append(clock.now)
-        growing()
-
-    timing = time_latency(predict, IMAGES, settings())
-    assert timing.attempts == stopwatch.ATTEMPTS
-    assert len(calls) <= stopwatch.ATTEMPTS * (stopwatch.PIECES * 5 + 3 * 20)
-    assert timing.spread > 0.2
-    assert not timing.steady
+def test_several_threads_are_looked_at_as_such():
+    machine = StandIn()
+    machine.processor = lambda: 0.0  # it computes elsewhere
+    (one,) = time(machine, Loaded(machine.predictors(once(2.0)), threads=1), seconds=0.2)
+    (two,) = time(machine, Loaded(machine.predictors(once(2.0)), threads=2), seconds=0.2)
+    assert (one.reliable, two.reliable) == (False, True)
 
 
-def test_a_slow_net_still_gets_calls(clock, reference):
-    timing = time_latency(clock.costs(lambda _: 500.0), IMAGES, settings(batches=(1, 8)))
-    assert timing.runs == 3 * stopwatch.MIN_CALLS
-    assert timing.median_ms == pytest.approx(500.0)
-    assert timing.throughput == pytest.approx({"1": 2.0, "8": 16.0})
-    assert clock.now < 0.5 * (stopwatch.WARM_UP_CALLS + timing.runs + 5) + 1
+def test_a_machine_that_is_slower_in_the_next_measurement_is_known_to_be():
+    machine = StandIn(slowness=lambda now: 1.0 if now < 1 else 1.8)
+    watch = Stopwatch(machine)
+    (first,) = time(machine, 2.0, watch=watch)
+    machine.time = 1.0
+    (second,) = time(machine, 2.0, watch=watch, seconds=0.5)
+    assert (first.ratio, second.ratio) == pytest.approx((4.0, 4.0))
+    assert second.ms == pytest.approx(1.8 * first.ms)
+    assert second.yardstick_ms == pytest.approx(0.9)
+    assert second.fastest_ms == first.fastest_ms == pytest.approx(0.5)
+    assert machine.time > 1.5, "it was waited for a faster moment"
+    (other,) = time(machine, 2.0, watch=watch, batch=2)
+    assert other.fastest_ms == pytest.approx(0.9), "calls of another batch have another yardstick"
 
 
-def test_rare_slow_calls_are_seen_by_the_percentiles_and_not_by_the_median(clock, reference):
-    slow = clock.costs(lambda call: 30.0 if call % 50 == 0 else 9.0 if call % 10 == 0 else 1.0)
-    timing = time_latency(slow, IMAGES, settings(blocks=5, block_seconds=0.4))
-    assert timing.median_ms == pytest.approx(1.0)
-    assert timing.p95_ms == pytest.approx(9.0)
-    assert timing.p99_ms == pytest.approx(30.0)
-    assert timing.spread == pytest.approx(0.0, abs=1e-9)
+def test_the_percentiles_are_those_of_all_calls():
+    machine = StandIn()
+    calls = iter(range(10**9))
+
+    def slow_at_times(images):
+        number = next(calls)
+        return 30.0 if number % 50 == 7 else 9.0 if number % 10 == 3 else 1.0
+
+    (timing,) = time(machine, Loaded(machine.predictors(slow_at_times)), block_seconds=0.1, precision=0.002)
+    assert timing.ratio == pytest.approx(2.0), "a rare slow call does not move the median of its block"
+    assert timing.p95 == pytest.approx(18.0)
+    assert timing.p99 == pytest.approx(60.0)
 
 
-def test_a_disturbed_block_does_not_move_the_median(clock, reference):
-    # 10 calls of warm-up in two pieces, then blocks of 20: the first of them is four times as slow.
-    disturbed = clock.costs(lambda call: 4.0 if 10 <= call < 15 else 1.0)
-    timing = time_latency(disturbed, IMAGES, settings(blocks=5))
-    assert (timing.attempts, timing.median_ms) == (1, pytest.approx(1.0))
-    assert timing.p99_ms == pytest.approx(4.0)
-
-
-def test_the_spread_is_that_of_the_blocks(clock, reference, monkeypatch):
-    monkeypatch.setattr(stopwatch, "SPREAD", 1.0)
-    # Blocks of 20 ms at 1, 2, 3, 4 and 5 ms a call, behind 20 ms of the reference and a warm-up of 10 ms.
-    slower = clock.costs(lambda _: 1.0 + max(0.0, (clock.now - 0.03) // 0.02))
-    timing = time_latency(slower, IMAGES, settings(blocks=5))
-    assert timing.median_ms == pytest.approx(3.0)
-    assert timing.spread == pytest.approx((4.0 - 2.0) / 3.0)
-
-
-def test_a_machine_that_drifts_is_measured_again_and_the_steadiest_kept(clock, reference):
-    """The reference slows down for a while, and the net with it."""
-
-    def slowness(now: float) -> float:
-        return 1.02 ** (min(now, 0.15) * 1e2)
-
-    reference(lambda now: 0.1 * slowness(now))
-    timing = time_latency(clock.costs(lambda _: slowness(clock.now)), IMAGES, settings())
-    assert timing.drift == pytest.approx(1.0)
-    assert timing.median_ms == pytest.approx(slowness(1.0))
-    assert timing.attempts == 3
-
-
-def test_a_drift_of_two_percent_is_the_bound(clock, reference):
-    for step, attempts in ((1.015, 1), (1.03, 2), (1 / 1.03, 2)):
-        start = clock.now
-        reference(lambda now, start=start, step=step: 0.1 if now < start + 0.05 else 0.1 * step)
-        timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, settings())
-        assert timing.attempts == attempts, step
-        assert abs(timing.drift - 1) < stopwatch.DRIFT == 0.02
-
-
-def test_what_comes_and_goes_between_two_looks_at_the_reference_is_measured_again(clock, reference):
-    reference(lambda _: 0.1)
-    start = clock.now
-    disturbed = clock.costs(lambda _: 1.4 if 0.06 < clock.now - start < 0.12 else 1.0)
-    timing = time_latency(disturbed, IMAGES, settings(blocks=5))
-    assert timing.attempts == 2
-    assert timing.median_ms == pytest.approx(1.0)
-    assert timing.spread == pytest.approx(0.0)
-    assert timing.steady
-
-
-def test_a_machine_that_never_holds_still_is_told(clock, reference):
-    growth = iter(range(10**9))
-    reference(lambda _: 0.1 * 1.001 ** next(growth))
-    timing = time_latency(clock.costs(lambda _: 1.0), IMAGES, settings())
-    assert timing.drift > 1 + stopwatch.DRIFT
-    assert timing.attempts == stopwatch.ATTEMPTS
-    assert not timing.steady
-
-
-def test_where_it_never_holds_still_the_attempt_with_the_least_drift_is_kept(clock, monkeypatch):
-    """Each look at the reference is slower than the one before: by 10, 3, 15 and 20 percent."""
-    levels, looks = [0.1, 0.11, 0.11 * 1.03, 0.13, 0.156], [0]
-
-    def reference() -> None:
-        looks[-1] += 1
-        clock.now += levels[len(looks) // 2] / 1e3
-
-    def predict(images: np.ndarray) -> None:
-        if looks[-1]:
-            looks.extend([0, 0])
-        clock.now += len(looks) // 2 / 1e3  # as many milliseconds as attempts
-
-    monkeypatch.setattr(stopwatch, "_reference", lambda: reference)
-    timing = time_latency(predict, IMAGES, settings())
-    assert timing.attempts == stopwatch.ATTEMPTS == 4
-    assert timing.drift == pytest.approx(1.03)
-    assert timing.median_ms == pytest.approx(2.0)
-
-
-def test_throughput_at_each_batch_size(clock, reference):
+def test_the_throughput_at_other_batch_sizes_is_taken_where_it_is_asked_for():
     """A call costs 1 ms and 0.1 ms an image; the latency is that of a batch of 4."""
-    sizes = set()
+    machine, sizes = StandIn(), set()
 
-    def predict(images: np.ndarray) -> None:
-        sizes.add(images.shape)
-        clock.now += 1e-3 + 1e-4 * len(images)
+    def cost(images):
+        sizes.add(images)
+        return 1.0 + 0.1 * images
 
-    timing = time_latency(predict, IMAGES, settings(batch=4, batches=(1, 4, 16)))
-    assert timing.median_ms == pytest.approx(1.4)
-    assert timing.throughput == pytest.approx({"1": 1 / 1.1e-3, "4": 4 / 1.4e-3, "16": 16 / 2.6e-3})
-    assert sizes == {(1, 1, 8, 8), (4, 1, 8, 8), (16, 1, 8, 8)}
+    file = Loaded(machine.predictors(cost))
+    (alone,) = time(machine, file, batch=4)
+    assert (alone.ms, alone.throughput, sizes) == (pytest.approx(1.4), {}, {4})
+    (more,) = time(machine, file, batch=4, batches=(1, 4, 16))
+    assert more.throughput == pytest.approx({"1": 1 / 1.1e-3, "16": 16 / 2.6e-3})
+    assert sizes == {1, 4, 16}
 
 
-def test_the_default_costs_little_more_than_its_blocks(clock, reference):
-    """What the demo spends: 0.2 s for a latency at blocks of 0.02 s, the reference and the throughput with it."""
-    time_latency(clock.costs(lambda _: 0.05), IMAGES, LatencySettings(block_seconds=0.02))
-    assert clock.now < 0.2
+def test_a_slow_net_ends_soon_with_its_throughput():
+    machine = StandIn()
+    (timing,) = time(machine, Loaded(machine.predictors(once(500.0), [0.0] * 3)), batches=(8,))
+    assert timing.ratio == pytest.approx(1000.0)
+    assert timing.throughput == pytest.approx({"8": 16.0})
+    assert machine.time < 0.5 * (6 + 1 + stopwatch.MIN_BATCHES) + 0.1
+
+
+def test_one_copy_has_no_bounds():
+    machine = StandIn()
+    (timing,) = time(machine, Loaded(machine.predictors(once(2.0), [0.0])), seconds=0.1)
+    assert timing.ratio == pytest.approx(4.0)
+    assert timing.bounds is None
+
+
+def test_several_files_come_back_in_their_order_from_the_same_rounds():
+    machine = StandIn(slowness=lambda now: 1.0 + now)
+    timings = time(machine, 3.0, 1.0, Loaded(machine.predictors(once(2.0), [0.0] * 4)))
+    assert [timing.ratio for timing in timings] == pytest.approx([6.0, 2.0, 4.0], rel=0.02)
+    assert {len(timing.copies) for timing in timings} == {4}, "of each as many as of the one with the fewest"
+    assert len({timing.rounds for timing in timings}) == 1
+
+
+def test_several_files_have_as_much_more_time():
+    machine = StandIn()
+    unlike = [Loaded(machine.predictors(once(2.0), UNLIKE)) for _ in range(3)]
+    time(machine, *unlike, seconds=0.5)
+    assert 1.5 <= machine.time < 2.0
+
+
+def test_ties_are_those_whose_difference_is_within_its_interval():
+    draw, machine = np.random.default_rng(0), StandIn()
+    levels = {name: draw.normal(0, 0.01, 8) for name in "abcd"}
+    costs = {"a": 2.0, "b": 3.0, "c": 2.005, "d": 3.3}
+    files = [Loaded(machine.predictors(once(costs[name]), levels[name])) for name in costs]
+    timings = dict(zip(costs, time(machine, *files, seconds=0.3), strict=True))
+    assert [sorted(group) for group in tied(timings)] == [["a", "c"]]
+    assert tied({"b": timings["b"], "d": timings["d"]}) == []
+
+
+@settings(max_examples=30, deadline=None)
+@given(milliseconds=st.lists(st.floats(0.5, 5), min_size=1, max_size=4), shared=st.floats(-0.2, 0.2))
+def test_what_the_copies_have_in_common_makes_no_tie(milliseconds, shared):
+    """Copies of different files that differ together, as where rounds were slow, are compared round by round."""
+    machine = StandIn()
+    levels = np.linspace(-shared, shared, 4)
+    files = [Loaded(machine.predictors(once(value), levels)) for value in milliseconds]
+    timings = time(machine, *files, seconds=0.02)
+    order = np.argsort([timing.ratio for timing in timings], kind="stable")
+    assert [milliseconds[at] for at in order] == pytest.approx(sorted(milliseconds))
+    groups = tied({str(at): timing for at, timing in enumerate(timings)})
+    for group in groups:
+        assert [milliseconds[int(at)] for at in group] == pytest.approx([milliseconds[int(group[0])]] * len(group))
+
+
+def test_a_device_is_timed_by_itself_beside_the_call_from_outside():
+    """The processor stands in for a device: what the stopwatch asks of one is the same."""
+    machine, prepared = StandIn(), []
+
+    def loaded(milliseconds):
+        def predict(images):
+            machine.compute(4.0)
+
+        def on_device(images):
+            prepared.append(images.shape)
+            return machine.call(milliseconds)
+
+        predict.on_device = on_device
+        return predict
+
+    (timing,) = time(machine, Loaded([loaded(1.0), loaded(1.0), loaded(3.0)]), batch=3)
+    assert prepared == [(3, 1, 8, 8)] * 3, "every copy is"
+    assert timing.ms == pytest.approx(4.0)
+    assert timing.device_ms == pytest.approx(1.0)
+    assert timing.device_p95_ms == pytest.approx(3.0)
+    assert timing.note == ""
+
+
+def test_a_device_that_cannot_be_timed_costs_its_own_time_alone():
+    machine = StandIn()
+
+    def refuse(images):
+        raise RuntimeError("no stream for it")
+
+    predictors = machine.predictors(once(2.0))
+    for predictor in predictors:
+        predictor.on_device = refuse
+    (timing,) = time(machine, Loaded(predictors))
+    assert timing.ratio == pytest.approx(4.0)
+    assert timing.device_ms is None
+    assert timing.note == "no device times: RuntimeError: no stream for it"
+
+
+def test_on_a_gpu_the_yardstick_is_there_and_the_plain_net_is_timed_beside(monkeypatch):
+    """The GPU slows down by 1.6 and the processor does not: ratios to the product on the GPU hold."""
+    ratios = []
+    for slow in (1.0, 1.6):
+        machine = StandIn()
+        monkeypatch.setattr(stopwatch.gpu, "reference", lambda machine=machine, slow=slow: machine.call(0.8 * slow))
+        (timing,) = time(machine, Loaded(machine.predictors(once(2.0 * slow)), device="cuda"), baseline=0.5)
+        ratios.append(timing.ratio)
+        assert timing.yardstick_ms == pytest.approx(0.8 * slow)
+        assert timing.baseline_ms == pytest.approx(0.5)
+        assert timing.bounds == pytest.approx((2.5, 2.5))
+    assert ratios == pytest.approx([2.5, 2.5])
+
+
+def test_on_a_gpu_time_of_which_the_processor_has_little_is_no_disturbance(monkeypatch):
+    machine = StandIn()
+    machine.processor = lambda: 0.1 * machine.time
+    monkeypatch.setattr(stopwatch.gpu, "reference", lambda: machine.call(0.8))
+    (timing,) = time(machine, Loaded(machine.predictors(once(2.0)), device="cuda"))
+    assert timing.reliable
+    assert math.isclose(timing.ratio, 2.5)
 
 
 @given(images=st.integers(1, 9), batch=st.integers(1, 20))
@@ -225,113 +241,3 @@ def test_a_batch_is_filled_with_the_images_in_turn(images, batch):
     assert made.dtype == np.float32
     assert made.shape == (batch, 1, 2, 2)
     assert (made == (np.arange(batch) % images).reshape(-1, 1, 1, 1)).all()
-
-
-@pytest.mark.parametrize("batches", [(), (0,), (2000,), (1,) * 9])
-def test_batch_sizes_that_cannot_be_timed_are_refused(batches):
-    with pytest.raises(ValidationError, match="batches"):
-        LatencySettings(batches=batches)
-
-
-def test_added_memory_is_the_peak_and_not_what_was_there():
-    before = np.ones(64 * MIB, np.uint8)
-    kept = []
-
-    def act() -> None:
-        with mmap.mmap(-1, 48 * MIB) as passing:  # goes back to the system, whatever the allocator would keep
-            for page in range(0, 48 * MIB, 4096):
-                passing[page] = 1
-        kept.append(np.ones(16 * MIB, np.uint8))
-
-    added = added_memory(act)
-    assert len(kept) == len(before) // (64 * MIB) == 1
-    if added is None:
-        pytest.skip("this system does not tell the peak of a process's memory")
-    assert 47 * MIB < added < 60 * MIB  # the system counts to about a quarter of a MiB
-    assert added_memory(lambda: None) < 4 * MIB
-
-
-def test_where_the_system_does_not_tell_there_is_no_number(monkeypatch):
-    def refuse(*_: object) -> None:
-        raise PermissionError("not here")
-
-    calls = []
-    monkeypatch.setattr(stopwatch.Path, "write_text", refuse)
-    assert added_memory(lambda: calls.append(1)) is None
-    monkeypatch.undo()
-    monkeypatch.setattr(stopwatch.Path, "read_text", refuse)
-    assert added_memory(lambda: calls.append(1)) is None
-    assert calls == [1, 1]
-
-
-def test_real_time():
-    shapes = []
-
-    def slow(images: np.ndarray) -> np.ndarray:
-        shapes.append(images.shape)
-        time.sleep(0.005)
-        return images
-
-    start = time.perf_counter()
-    timing = time_latency(slow, IMAGES, LatencySettings(blocks=3, block_seconds=0.02, batches=(1, 4)))
-    assert isinstance(timing, Timing)
-    assert timing.median_ms >= 5.0
-    # In two of the three blocks, three calls or more took as long as the median or longer.
-    assert 6 * timing.median_ms <= 1e3 * (time.perf_counter() - start)
-    assert timing.median_ms <= timing.p95_ms <= timing.p99_ms
-    assert 3 * stopwatch.MIN_CALLS <= timing.runs < len(shapes)
-    assert set(shapes) == {(1, 1, 8, 8), (4, 1, 8, 8)}
-    assert timing.drift > 0
-    assert 1 <= timing.attempts <= stopwatch.ATTEMPTS
-    assert timing.spread >= 0
-    assert timing.throughput.keys() == {"1", "4"}
-    assert timing.throughput["1"] == pytest.approx(1e3 / timing.median_ms)
-    assert timing.throughput["4"] <= 4 / 0.005
-
-
-def test_a_device_is_timed_by_itself_beside_the_call_from_outside(clock, reference):
-    """The CPU stands in for a device: what the stopwatch asks of one is the same."""
-    prepared = []
-
-    def prepare(images: np.ndarray):
-        prepared.append(images.shape)
-        return clock.costs(lambda _: 1.0)
-
-    predict = clock.costs(lambda _: 4.0)
-    predict.on_device = prepare
-    timing = time_latency(predict, IMAGES, settings(batch=3))
-    assert prepared == [(3, 1, 8, 8)]
-    assert timing.median_ms == pytest.approx(4.0)
-    assert timing.device_ms == pytest.approx(1.0)
-    assert timing.device_p95_ms == pytest.approx(1.0)
-    assert timing.note == ""
-
-
-def test_without_a_device_of_its_own_there_is_no_such_time(clock, reference):
-    timing = time_latency(clock.costs(lambda _: 2.0), IMAGES, settings())
-    assert (timing.device_ms, timing.device_p95_ms, timing.note) == (None, None, "")
-
-
-def test_a_device_that_cannot_be_timed_costs_its_own_time_alone(clock, reference):
-    def refuse(images: np.ndarray):
-        raise RuntimeError("no stream for it")
-
-    predict = clock.costs(lambda _: 2.0)
-    predict.on_device = refuse
-    timing = time_latency(predict, IMAGES, settings())
-    assert timing.median_ms == pytest.approx(2.0)
-    assert timing.device_ms is None
-    assert timing.note == "no device times: RuntimeError: no stream for it"
-
-
-def test_a_gpu_that_drifts_is_seen_beside_a_processor_that_holds(clock, reference, monkeypatch):
-    """A second reference runs on the GPU: it slows down by 5 % during the first attempt."""
-    start = clock.now
-    of_gpu = clock.costs(lambda _: 1.0 if clock.now < start + 0.08 else 1.05)
-    monkeypatch.setattr(stopwatch.gpu, "reference", lambda: of_gpu)
-    predict = clock.costs(lambda _: 2.0)
-    assert time_latency(predict, IMAGES, settings(block_seconds=0.03), "cpu").attempts == 1
-    clock.now = start
-    timing = time_latency(predict, IMAGES, settings(block_seconds=0.03), "cuda")
-    assert timing.attempts == 2
-    assert timing.drift == pytest.approx(1.0)

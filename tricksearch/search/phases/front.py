@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from tricksearch.contract import Registry, TrialError
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
+from tricksearch.search.observer import Observer
 from tricksearch.store.facts import FRONT_TIMING
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
@@ -22,10 +23,10 @@ MOST = 16  # graphs that are timed together
 NEAR = 0.02  # chance of being on the front, as far as the timings' own errors go, from which a graph is near it
 
 
-def time_front(study: Study, store: Store, registry: Registry, cache: Path, note: Callable[[int], None]) -> None:
+def time_front(study: Study, store: Store, registry: Registry, cache: Path, observer: Observer) -> None:
     """Time the front's graphs together, where that was not done yet, and store what came of it.
 
-    `note` is called with the number of graphs. What goes wrong is logged: the latencies of the trials stand then.
+    What goes wrong is logged: the latencies of the trials stand then.
     """
     if study.trial == "simulated":
         return
@@ -36,7 +37,7 @@ def time_front(study: Study, store: Store, registry: Registry, cache: Path, note
         return
     from tricksearch.trial.front_timing import timed_front
 
-    note(len(graphs))
+    observer.timing_front(len(graphs))
     try:
         timed = timed_front(graphs, Cache(cache), registry)
     except (TrialError, MemoryError):

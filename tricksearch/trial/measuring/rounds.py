@@ -9,6 +9,7 @@ docs/measuring.md.
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 import resource
@@ -65,7 +66,7 @@ class Block:
     processor: float  # what all of them computed
     disturbed: bool
 
-    @property
+    @functools.cached_property
     def median(self) -> float:
         """Of the calls."""
         return float(np.median(self.calls))
@@ -82,7 +83,12 @@ class Round:
     @property
     def disturbed(self) -> bool:
         """Whether another program had the processor in one of the blocks."""
-        return self.yardstick.disturbed or any(block.disturbed for block in self.files)
+        return any(block.disturbed for block in (self.yardstick, *self.files))
+
+    @property
+    def seconds(self) -> float:
+        """That the calls of its blocks took."""
+        return float(sum(block.calls.sum() for block in (self.yardstick, *self.files)))
 
 
 @dataclass
@@ -102,6 +108,11 @@ class Rounds:
         if self.mostly_disturbed:
             return self.taken
         return [taken for taken in calm if self._is_fast(taken)] if self.is_fast else calm
+
+    @property
+    def disturbed(self) -> float:
+        """The share of the rounds that were disturbed."""
+        return 1 - len(self._calm) / len(self.taken)
 
     @property
     def mostly_disturbed(self) -> bool:
@@ -129,8 +140,10 @@ class Rounds:
         processor take no more of it.
         """
 
+        waited = self.mostly_disturbed
+
         def seconds(block: Block) -> float:
-            return block.processor / len(block.calls) if self.mostly_disturbed else block.median
+            return block.processor / len(block.calls) if waited else block.median
 
         by_copy: dict[int, list[list[float]]] = {}
         for taken in self.kept:
@@ -167,11 +180,11 @@ def take_rounds(
     `precision`, or shows which of the two is faster; or when `seconds` are over. With `one_thread`, a file computes in
     one thread on the processor, so that less of its own time shows that others had it.
     """
-    draw, rounds = np.random.default_rng(seed), Rounds(fastest)
+    draw, rounds, count = np.random.default_rng(seed), Rounds(fastest), len(files[0])
     end = clock.now() + seconds
     for cycle in range(1, 10**6):
-        for copy in draw.permutation(len(files[0])):
-            calls = [copies[copy] for copies in files] + [yardstick[int(draw.integers(len(yardstick)))]]
+        for copy in draw.permutation(count):
+            calls = [copies[copy] for copies in files] + [yardstick[_beside(int(copy), count, len(yardstick), draw)]]
             blocks: dict[int, Block] = {}
             for place in draw.permutation(len(calls)):
                 blocks[int(place)] = _block(calls[place], block_seconds, one_thread, clock)
@@ -181,6 +194,15 @@ def take_rounds(
         if (clock.now() >= end and cycle > 1) or (cycle >= CYCLES and _known(rounds, precision)):
             return rounds
     raise AssertionError("the clock stands still")
+
+
+def _beside(copy: int, copies: int, yardsticks: int, draw: np.random.Generator) -> int:
+    """The copy of the yardstick beside which a copy of the files is timed: one of its own, as far as there are as many.
+
+    If all shared them, what the yardstick's loadings add would be the same in every copy, and no interval would see it.
+    """
+    own = range(copy % yardsticks, yardsticks, copies)
+    return own[int(draw.integers(len(own)))]
 
 
 def _block(call: Call, seconds: float, one_thread: bool, clock: Clock) -> Block:
