@@ -13,8 +13,6 @@ from importlib.metadata import PackageNotFoundError, packages_distributions, req
 from pathlib import Path
 from typing import Any
 
-from tricksearch.toolkit.processor import features
-
 
 @functools.cache
 def versions() -> dict[str, str]:
@@ -65,8 +63,10 @@ def _distributions() -> Mapping[str, list[str]]:
 @functools.cache
 def cpu_features() -> str:
     """A hash of the processor's instruction sets, which a virtual machine's name of it may hide."""
-    if has := features():
-        return hashlib.sha256(" ".join(sorted(has)).encode()).hexdigest()[:16]
+    with contextlib.suppress(OSError):
+        match = re.search(r"^(?:flags|Features)\s*:(.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
+        if match:  # x86 and ARM
+            return hashlib.sha256(" ".join(sorted(match[1].split())).encode()).hexdigest()[:16]
     return platform.machine()
 
 
