@@ -27,7 +27,7 @@ def pair(make_record):
 def test_int8_that_is_slower_is_said_with_figures_and_reason(pair):
     line = slower_than_float(pair(2.0, 1.0))
     assert line.startswith(
-        "On this processor 1 of 1 INT8 forms is slower than the same net in float: 3 takes 2.000 ms, "
+        "On this processor 1 of 1 quantized files is slower than the same net in float: 3 takes 2.000 ms, "
     )
     assert "3.1 in float 1.000 ms (the dynamic form finds the range of each activation anew)." in line
 

@@ -16,10 +16,7 @@ def forms(records: Iterable[Record]) -> list[str]:
     for record in records:
         if record.finished and record.form:
             ids.setdefault(record.form, []).append(record.id)
-    return [
-        f"{form[0].upper()}{form[1:]} ({_named(those)})."  # ids are few on a page, and many in a long study
-        for form, those in ids.items()
-    ]
+    return [f"{form[0].upper()}{form[1:]} ({_named(those)})." for form, those in ids.items()]
 
 
 def float_sibling(record: Record, records: Sequence[Record]) -> Record | None:
@@ -58,9 +55,8 @@ def slower_than_float(records: Sequence[Record]) -> str:
         return ""
     _, example = max(worst)
     verb = "is" if len(worst) == 1 else "are"
-    return (
-        f"On this processor {len(worst)} of {compared} INT8 forms {verb} slower than the same net in float: {example}."
-    )
+    many = f"{len(worst)} of {compared} quantized files {verb} slower"
+    return f"On this processor {many} than the same net in float: {example}."
 
 
 def _named(ids: Sequence[str]) -> str:

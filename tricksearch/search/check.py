@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract.discovery import Registry, discover, source_file
-from tricksearch.contract.errors import InputError, NotApplicable
+from tricksearch.contract.errors import InputError, NotApplicable, TrialError
 from tricksearch.records.recipe import Recipe
 from tricksearch.search.phases.ablate import check_target
 from tricksearch.search.phases.screen import Screen
@@ -14,8 +15,13 @@ from tricksearch.search.space.space import Space
 from tricksearch.store.folder import read_records
 from tricksearch.study.study import Study
 
+log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from torch import nn
+
+    from tricksearch.trial.data import DataSet
+    from tricksearch.trial.measuring.machine_lock import Machine
 
 
 def check_study(study: Study, elsewhere: bool = False) -> Registry:
@@ -59,9 +65,45 @@ def check_study(study: Study, elsewhere: bool = False) -> Registry:
                         remedy=f"take '{name}' out, choose another net, or mend {source_file(registry[name])}",
                     ) from error
             build_net(base.net, bench.num_classes, bench.input_shape)
+            _rehearse_tricks(study, base, registry, data, machine, Path(folder))
     finally:
         machine.close()
     return registry
+
+
+def _rehearse_tricks(
+    study: Study, base: Recipe, registry: Registry, data: DataSet, machine: Machine, folder: Path
+) -> None:
+    """Let each trick that acts behind the training act once, alone, on the untrained net. Raises InputError.
+
+    A trick that brings a runtime may compile for minutes, and does not act on the net: it is left to the trials. What
+    is a matter of the trained weights, such as a guard of accuracy, is left to them too.
+    """
+    from tricksearch.contract import build, defaults, hooks
+    from tricksearch.trial.rehearsal import rehearse
+
+    for name, use in study.tricks.items():
+        acts = set(hooks(registry[name]))
+        if use.use == "never" or "runtime" in acts or not acts & {"compress", "deploy"}:
+            continue
+        fixed = {field: value for field, value in use.fields.items() if not isinstance(value, list)}
+        values = defaults(registry[name]) | fixed
+        if not build(registry[name], fixed).foreseeable():
+            continue
+        own = folder / name
+        own.mkdir()
+        try:
+            rehearse(base.model_copy(update={"tricks": {name: values}}), registry, data, machine, own)
+        except TrialError as error:
+            raise InputError(
+                f"'{name}' cannot act on the net '{base.net.name}': {error}",
+                place=f"tricks.{name}",
+                remedy=f"take '{name}' out, set its values, or choose another net",
+            ) from error
+        except (MemoryError, InputError):
+            raise
+        except Exception as error:  # a plugin may raise anything: the trials tell it, with their own reason
+            log.info("'%s' could not be rehearsed: %s", name, error)
 
 
 def check_starts(study: Study, registry: Registry) -> None:

@@ -60,10 +60,10 @@ def seven_bits(asked: bool | str, mode: str, processor: Processor) -> tuple[bool
     >>> seven_bits("auto", "static", Processor("x86_64", frozenset({"avx2"})))[0]
     True
     >>> seven_bits("auto", "static", Processor("x86_64", frozenset({"avx2", "avx512_vnni"})))
-    (False, 'INT8 with signed weights of 8 bits: this processor has VNNI, which adds their products in 32 bits')
+    (False, '8-bit arithmetic with signed weights of 8 bits: this processor has VNNI, which adds them in 32 bits')
     """
     kind = "unsigned" if mode == "dynamic" else "signed"
-    bits = f"INT8 with {kind} weights of"
+    bits = f"8-bit arithmetic with {kind} weights of"
     if asked != "auto":
         taken = f"{bits} {7 if asked else 8} bits, as the recipe asks"
         wrong = mode == "static" and not asked and processor.saturates
@@ -74,12 +74,12 @@ def seven_bits(asked: bool | str, mode: str, processor: Processor) -> tuple[bool
         why = "this processor has no VNNI and adds pairs of products in 16 bits, which weights of 8 bits overflow"
         return True, f"{bits} 7 bits: {why}"
     if processor.features & VNNI:
-        return False, f"{bits} 8 bits: this processor has VNNI, which adds their products in 32 bits"
-    return False, f"{bits} 8 bits: a processor of the kind {processor.machine} adds their products in 32 bits"
+        return False, f"{bits} 8 bits: this processor has VNNI, which adds them in 32 bits"
+    return False, f"{bits} 8 bits: a processor of the kind {processor.machine} adds them in 32 bits"
 
 
 def slow_because(path: Path, mode: str, processor: Processor) -> list[str]:
-    """What of a float ONNX graph, of the form, and of the processor makes INT8 slow; each a phrase."""
+    """What of a float ONNX graph, of the form, and of the processor makes 8-bit arithmetic slow; each a phrase."""
     import onnx
 
     graph = onnx.load(path).graph
@@ -104,8 +104,8 @@ def slow_because(path: Path, mode: str, processor: Processor) -> list[str]:
 def form_note(why: str, reasons: Sequence[str]) -> str:
     """The note of a quantized deployable: its form, and what may make it slow.
 
-    >>> form_note("INT8 with signed weights of 8 bits: this", ["10 of 20 convolutions are depthwise"])
-    'INT8 with signed weights of 8 bits: this; it may be slower than float: 10 of 20 convolutions are depthwise'
+    >>> form_note("weights of 7 bits: no VNNI", ["the processor has no VNNI"])
+    'weights of 7 bits: no VNNI; it may be slower than float: the processor has no VNNI'
     """
     return why + (f"; it may be slower than float: {', '.join(reasons)}" if reasons else "")
 
