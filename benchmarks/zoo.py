@@ -1,6 +1,6 @@
 """The net zoo: each trick of net, compression and deployment on each net that guides name, tiny images, untrained.
 
-    python -m benchmarks zoo [NET ...] [--tricks NAME ...] [--size 32] [--markdown FILE]
+    python -m benchmarks zoo [--nets NET ...] [--tricks NAME ...] [--size 32] [--markdown FILE]
 
 A cell says `works`, `not applicable` (with one sentence below the table) or `fails`. Whether 8-bit arithmetic is exact
 is a part of it. `--older-cpu` runs the same as on an x86 processor with AVX2 and no VNNI; it needs gcc, and a system
@@ -111,7 +111,7 @@ def table(cells: Sequence[Cell]) -> str:
 def main(arguments: list[str]) -> list[Row]:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="zoo", description=__doc__)
-    parser.add_argument("nets", nargs="*", default=list(NETS))
+    parser.add_argument("--nets", nargs="+", default=list(NETS))
     parser.add_argument("--tricks", nargs="+")
     parser.add_argument("--size", type=int, default=32)
     parser.add_argument("--markdown", type=Path, help="write the table to this file too")
