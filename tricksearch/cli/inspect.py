@@ -108,6 +108,8 @@ def trial_command(path: Path, seed: int | None) -> None:
         f"({MEASURES['latency_ms'].text(record.timing['fastest_ms'])} at the machine's fastest).",
         markup=False,
     )
+    if record.form:
+        console.print(f"file: {record.form}", markup=False)
     if record.latency_note:
         console.print(f"latency: {record.latency_note}", markup=False)
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tricksearch.records.measures import MEASURES
+from tricksearch.records.precision import forms, slower_than_float
 from tricksearch.records.record import FINISHED, machine_line
 from tricksearch.records.timing import machine_moved, ties_line
 from tricksearch.report.view import View, accuracy_interval
@@ -59,6 +60,7 @@ def details(view: View, study: Mapping[str, Any]) -> list[str]:
     if study.get("constraints"):
         lines.append(f"Constraints: {', '.join(study['constraints'])}. {_infeasible(len(view.infeasible))}")
     lines += [line for line in (machine_moved(view.records), ties_line(view.records)) if line]
+    lines += [*forms(view.records), *filter(None, [slower_than_float(view.records)])]
     disturbed = [record for record in view.records if (record.latency_disturbed or 0.0) > MOSTLY]
     if disturbed:
         lines.append(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract.discovery import Registry, discover, source_file
-from tricksearch.contract.errors import InputError, NotApplicable, collecting, together
+from tricksearch.contract.errors import InputError, NotApplicable, TrialError, collecting, together
 from tricksearch.records.recipe import Recipe
 from tricksearch.search.phases.ablate import check_target
 from tricksearch.search.phases.screen import Screen
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from tricksearch.trial.data.dataset import DataSet
+    from tricksearch.trial.measuring.machine_lock import Machine
 
 log = logging.getLogger(__name__)
 
@@ -96,10 +97,52 @@ def _check_tricks(study: Study, registry: Registry, data: DataSet) -> None:
                             remedy=f"take '{name}' out, choose another net, or mend {source_file(registry[name])}",
                         )
                     )
+            problems += _rehearse_tricks(study, base, registry, data, machine, Path(folder))
     finally:
         machine.close()
     if problems:
         raise together(problems)
+
+
+def _rehearse_tricks(
+    study: Study, base: Recipe, registry: Registry, data: DataSet, machine: Machine, folder: Path
+) -> list[InputError]:
+    """What keeps tricks that act behind the training from acting, each once and alone, on the untrained net.
+
+    A trick that brings a runtime may compile for minutes, and does not act on the net: it is left to the trials. What
+    is a matter of the trained weights, such as a guard of accuracy, is left to them too.
+    """
+    from tricksearch.contract import build, defaults, hooks
+    from tricksearch.trial.rehearsal import rehearse
+
+    problems: list[InputError] = []
+    for name, use in study.tricks.items():
+        acts = set(hooks(registry[name]))
+        if use.use == "never" or "runtime" in acts or not acts & {"compress", "deploy"}:
+            continue
+        fixed = {field: value for field, value in use.fields.items() if not isinstance(value, list)}
+        values = defaults(registry[name]) | fixed
+        if not build(registry[name], fixed).foreseeable():
+            continue
+        own = folder / name
+        own.mkdir()
+        try:
+            rehearse(base.model_copy(update={"tricks": {name: values}}), registry, data, machine, own)
+        except TrialError as error:
+            problems.append(
+                InputError(
+                    f"'{name}' cannot act on the net '{base.net.name}': {error}",
+                    place=f"tricks.{name}",
+                    remedy=f"take '{name}' out, set its values, or choose another net",
+                )
+            )
+        except InputError as error:
+            problems.extend(error.all)
+        except MemoryError:
+            raise
+        except Exception as error:  # a plugin may raise anything: the trials tell it, with their own reason
+            log.info("'%s' could not be rehearsed: %s", name, error)
+    return problems
 
 
 def check_starts(study: Study, registry: Registry) -> None:

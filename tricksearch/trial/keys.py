@@ -78,7 +78,8 @@ def stage_keys(
             "tricks": acting("train"),
         },
     )
-    compress = _key("compress", {"on": train, "tricks": acting("compress"), **_engine("compress")})
+    # The processor counts here too: a net may be trained to be rounded as this one computes.
+    compress = _key("compress", {"on": train, "tricks": acting("compress"), **_engine("compress"), **here})
     deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **_engine("deploy"), **here})
 
     def scored(split: str) -> str:
