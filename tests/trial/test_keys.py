@@ -27,11 +27,13 @@ def upgrade(monkeypatch):
     """Another version of a distribution is installed from now on."""
 
     def to(name):
-        real = hardware.version
         other = re.sub(r"[-_.]+", "-", name).lower()
-        monkeypatch.setattr(
-            hardware, "version", lambda each: "999" if re.sub(r"[-_.]+", "-", each).lower() == other else real(each)
-        )
+
+        def instead_of(real):
+            return lambda asked: "999" if re.sub(r"[-_.]+", "-", asked).lower() == other else real(asked)
+
+        for function in ("version", "running"):
+            monkeypatch.setattr(hardware, function, instead_of(getattr(hardware, function)))
         hardware.versions.cache_clear()
         hardware.extra_versions.cache_clear()
 
