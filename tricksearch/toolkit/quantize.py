@@ -81,6 +81,24 @@ def _quiet() -> Iterator[None]:
         logging.getLogger().removeHandler(silent)
 
 
+@contextlib.contextmanager
+def _no_dump() -> Iterator[None]:
+    """Keep symbolic shape inference that gives up from saving the graph into the working folder, which it does."""
+    import onnx
+
+    save = onnx.save_model
+
+    def save_elsewhere(proto: Any, target: Any, *options: Any, **named: Any) -> None:
+        if Path(target).is_absolute():
+            save(proto, target, *options, **named)
+
+    onnx.save_model = save_elsewhere
+    try:
+        yield
+    finally:
+        onnx.save_model = save
+
+
 def _simplified(source: Path, scratch: Path, scheme: Scheme) -> Path:
     """The graph with its shapes inferred, its constants folded, and a name for every node."""
     import onnx
@@ -89,7 +107,8 @@ def _simplified(source: Path, scratch: Path, scheme: Scheme) -> Path:
 
     target = scratch / "simplified.onnx"
     try:
-        quant_pre_process(source, target)
+        with _no_dump():
+            quant_pre_process(source, target)
     except Exception as error:  # it knows no other kind
         if "symbolic shape inference" not in str(error):
             raise
