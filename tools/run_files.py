@@ -26,6 +26,8 @@ RECORD: Mapping[str, str] = {
     "test_accuracy": "percent of the test images; only in records of the phase `confirm`",
     "test_images": "n behind `test_accuracy`",
     "latency_runs": "n behind the latency: calls that were timed",
+    "precision": "of the deployable's arithmetic: `fp32`, `bf16`, `fp16` or `quantized`",
+    "form": "which form of the deployable was chosen on this processor and why, where a trick had a choice",
     "latency_low_ms": "lower end of the 95 % interval of `latency_ms`: the error of its timing alone",
     "latency_high_ms": "upper end of the same",
     "latency_rounds": "rounds that count: a block of calls beside one of the plain net's file",

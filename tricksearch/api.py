@@ -85,6 +85,9 @@ class Run:
         cannot be made again as it was measured.
         """
         from tricksearch.ship.export import export_run
+        from tricksearch.trial.data.loaded import forget_data
+
+        forget_data()
 
         return export_run(self.folder, pick, None if to is None else Path(to), url=self._url).exported.folder
 
@@ -118,7 +121,9 @@ def run(
     anything trains for what cannot work. After a KeyboardInterrupt the tables are written, and the same call goes on.
     """
     from tricksearch.search.driver import run_study
+    from tricksearch.trial.data.loaded import forget_data
 
+    forget_data()
     loaded = study if isinstance(study, Study) else load_study(Path(study))
     folder = Path(out) if out is not None else Path("runs") / loaded.name
     written: list[Run] = []

@@ -120,8 +120,11 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
         raise RuntimeError(f"no trial finished: {reasons[:400]}")
 
 
-def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = False) -> None:
-    """Load the data while its progress can be seen; what follows finds it in memory."""
+def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = False, notes: bool = True) -> None:
+    """Load the data while its progress can be seen; what follows finds it in memory.
+
+    With `notes`, what a person should know of how the files were read is printed too.
+    """
     from tricksearch.trial.data.loaded import cached_data
 
     if terminal is None:
@@ -130,7 +133,9 @@ def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = 
         cached_data(settings)
     else:
         with terminal.shown():
-            cached_data(settings, lambda line: terminal.console.print(line, markup=False))
+            data = cached_data(settings, lambda line: terminal.console.print(line, markup=False))
+        for note in data.notes if notes else ():
+            terminal.console.print(f"data: {note}", markup=False)
 
 
 def _show(console: Console, records: list[Record], study: Study, folder: Path, why: str) -> None:

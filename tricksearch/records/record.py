@@ -44,6 +44,8 @@ class Record:
     latency_rounds: int | None = None  # blocks of calls, each beside one of the baseline's file, that count
     latency_disturbed: float | None = None  # share of the rounds in which other programs had the processor
     latency_note: str = ""  # what the stopwatch could not tell, or what disturbed it
+    precision: str = ""  # of the deployable's arithmetic
+    form: str = ""  # which form of the deployable was chosen here and why, where a trick had a choice
     graph: str = ""  # a mark of what was timed: records that share it have one graph, called in one way
     timing: dict[str, Any] = field(default_factory=dict)  # the moment of the timing: see trial/latencies.py
     device_ms: float | None = None  # median of a run on a GPU by its own events, images and logits being there

@@ -8,6 +8,7 @@ from typing import Any
 
 from tricksearch.records.constraints import not_in_force, resolved
 from tricksearch.records.measures import MEASURES
+from tricksearch.records.precision import forms, slower_than_float
 from tricksearch.records.record import FINISHED, Record, machine_line
 from tricksearch.records.timing import machine_moved, ties_line
 from tricksearch.report.view import View, clearly_better, interval_of
@@ -88,6 +89,7 @@ def details(view: View, study: Mapping[str, Any]) -> list[str]:
                 others = ", ".join(bound.text for bound in bounds)
                 lines[-1] += f" The other constraints: {others}. {_infeasible(len(view.infeasible))}"
     lines += [line for line in (machine_moved(view.records), ties_line(view.records)) if line]
+    lines += [*forms(view.records), *filter(None, [slower_than_float(view.records)])]
     disturbed = [record for record in view.records if (record.latency_disturbed or 0.0) > MOSTLY]
     if disturbed:
         lines.append(

@@ -83,9 +83,11 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
 
     data = cached_data(recipe.data)
     if data.digest("validation") != exported.validation:
+        there, measured = len(data.validation), exported.record.validation_images
+        what = f"{there} images in place of {measured}" if there != measured else "as many, with other pixels or labels"
         raise InputError(
-            "the validation images are not those that the record was measured on",
-            place="data",
+            f"the validation images are not those that the record was measured on: {what}",
+            place=recipe.data.root or "data",
             remedy=f"put the data set '{recipe.data.name}' of the run back",
         )
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())

@@ -23,7 +23,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "train": ("trial.training.stage",),
     "compress": ("trial.compression",),
     "deploy": ("trial.deployment",),
-    "score": ("trial.measuring.scores", "trial.measuring.runner", "trial.measuring.runner_process"),
+    "score": (
+        "trial.measuring.scores",
+        "trial.measuring.runner",
+        "trial.measuring.runner_process",
+        "trial.measuring.arithmetic",
+    ),
     "latency": (
         "trial.latencies",
         "trial.measuring.latency",

@@ -89,8 +89,9 @@ def stage_keys(
             "tricks": acting("train"),
         },
     )
+    # The processor counts here too: a net may be trained to be rounded as this one computes.
     compress = kept.get("compress") or _key(
-        "compress", {"on": train, "tricks": acting("compress"), **_engine("compress")}
+        "compress", {"on": train, "tricks": acting("compress"), **_engine("compress"), **here}
     )
     made = {"on": compress, "tricks": acting("deploy"), **_engine("deploy"), **here}
     deploy = kept.get("deploy") or _key("deploy", made)

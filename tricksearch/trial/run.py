@@ -29,6 +29,7 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext, Note
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.loaded import cached_data
+from tricksearch.trial.data.packed import digest_of
 from tricksearch.trial.faults import is_out_of_memory, lost_device
 from tricksearch.trial.foresee import foreseen
 from tricksearch.trial.job import Job
@@ -82,6 +83,7 @@ def run_trial(
     recipes = job.recipes()
     with _machine(job) as machine, machine.shared():
         registry, data = _tricks(recipes[0].plugins), cached_data(recipes[0].data)
+        _refuse_other_data(job, data)
         known = cache or Cache(Path(job.cache))
         known.check()
         with known.in_use(), _tester(job, data) as tester:
@@ -94,6 +96,16 @@ def run_trial(
                 if trial.training_failed or lost_device.why:
                     break
     return records
+
+
+def _refuse_other_data(job: Job, data: DataSet) -> None:
+    """Raise InputError where the data are not those that the run began with: a file was changed since."""
+    if job.data is not None and digest_of(data) != job.data:
+        raise InputError(
+            "the data have changed since the run was started: what is read now is not what the other trials had",
+            place=job.recipes()[0].data.root or "data",
+            remedy="put them back, and the same command goes on; or give --out another folder, for a run of its own",
+        )
 
 
 @contextlib.contextmanager

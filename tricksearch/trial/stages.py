@@ -23,15 +23,19 @@ from tricksearch.trial.baseline import (
 )
 from tricksearch.trial.cache import Entry
 from tricksearch.trial.context import JobContext
-from tricksearch.trial.deployment import deploy, noted, restored, runtime_of
+from tricksearch.trial.deployment import deploy, noted, restored, runtime_of, skeleton_of
 from tricksearch.trial.keys import latency_key, score_key
 from tricksearch.trial.latencies import measures_of
+from tricksearch.trial.measuring.arithmetic import check_arithmetic, images_to_compare
 from tricksearch.trial.measuring.latency import timed_alone
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.measuring.scores import loaded_and_scored
 from tricksearch.trial.net_stages import GRAPH, NetStages
 from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.training.workbench import Bench
+
+QUANTIZED = "quantized"
+DEFINITION = "definition.onnx"  # beside a quantized deployable of another format: the graph that it was made of
 
 
 @dataclass(frozen=True)
@@ -72,7 +76,8 @@ class Stages:
         self.context.machine.step_aside()
         timed = self.timed(deployed.deployable, deployed.runtime, deployed.meta["skeleton"])
         counted = {name: deployed.meta[name] for name in ("params", "macs", "file_bytes", "train_seconds", "effective")}
-        return {**scored, **timed, **counted, **self._tested(deployed)}
+        made = {"precision": deployed.deployable.precision, "form": deployed.deployable.note}
+        return {**scored, **timed, **counted, **made, **self._tested(deployed)}
 
     def deployed(self) -> Deployed:
         """The deployable, from the cache or made, and what runs it."""
@@ -91,8 +96,8 @@ class Stages:
             self._run_by = runtime_of(self.bench)
         return self._run_by
 
-    def deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, str]:
-        """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it."""
+    def deploy(self, bench: Bench, deployable: Deployable) -> tuple[Deployable, Path]:
+        """What the deploy hooks make of a graph, and the last ONNX graph on the way to it."""
         return deploy(bench, deployable, self.runtime)
 
     def scored_before(self) -> Entry | None:
@@ -149,9 +154,12 @@ class Stages:
         self.log.ran("deploy")
         own = self.folder / GRAPH
         shutil.copyfile(graph.file(GRAPH), own)
-        deployable, skeleton = self.deploy(self.bench, Deployable(own))
+        deployable, last = self.deploy(self.bench, Deployable(own))
         files = {file.name: file for file in deployable.files}
-        return context.cache.put("deploy", self.keys.deploy, noted(deployable, skeleton, graph.meta), files)
+        if deployable.precision == QUANTIZED and last not in deployable.files:
+            files |= {DEFINITION: last}  # what a runtime's own format is held against
+        meta = noted(deployable, skeleton_of(last), graph.meta)
+        return context.cache.put("deploy", self.keys.deploy, meta, files)
 
     def _scored(self, deployed: Deployed) -> dict[str, Any]:
         meta = self._score(deployed, self.keys.score, self.context.runner, "validation")
@@ -185,7 +193,28 @@ class Stages:
                 images,
                 context.machine.step_aside,
             )
+            if split == "validation" and deployed.deployable.precision == QUANTIZED:
+                self._check_arithmetic(deployed)
             known = context.cache.put("score", key, scores.measures)
         else:
             self.log.known("score")
         return known.meta
+
+    def _check_arithmetic(self, deployed: Deployed) -> None:
+        """Raise TrialError where the runtime, which has the file loaded, does not compute what the file says."""
+        context, made = self.context, self.context.cache.get("deploy", self.keys.deploy)
+        plain = context.cache.get("compress", self.keys.compress)
+        if made is None or plain is None:  # a small cache has dropped it: the trial that made it was checked
+            return
+        is_graph = deployed.deployable.format == "onnx"
+        quantized = deployed.deployable.path if is_graph else made.file(DEFINITION)
+        context.machine.step_aside()
+        count = images_to_compare(deployed.meta["macs"], len(context.data.validation))
+        pixels = context.data.validation.pixels[:count].numpy()
+        check_arithmetic(
+            context.runner.logits,
+            quantized,
+            plain.file(GRAPH),
+            pixels.astype("float32") / 255,
+            deployed.runtime.name,
+        )

@@ -6,6 +6,7 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -41,11 +42,17 @@ class Source:
     train: Part
     validation: Part | None = None
     test: Part | None = None
+    notes: tuple[str, ...] = ()  # what a person should know of how the files were read
+    files: tuple[Path, ...] = ()  # that were read
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them."""
+    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them.
+
+    `notes` say in words what a person should know of how the files were read, `origins` where the splits come from;
+    `files` are what was read, and none where the data came from another machine.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -53,6 +60,9 @@ class DataSet:
     validation: Images
     test: Images
     augment: str
+    notes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def digest(self, split: str) -> str:
         """A hash of the pixels and labels of 'train', 'validation' or 'test'."""
@@ -103,6 +113,11 @@ class DataSet:
             means.append(mean)
             deviations.append(max(float(share @ (levels - mean) ** 2) ** 0.5, GREY_LEVEL))
         return tuple(means), tuple(deviations)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 file", "2 files"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def part(pixels: Any, labels: Any, source: str, classes: int) -> Part:
