@@ -20,6 +20,7 @@ NAMES = (
     "stopwatch",
     "variants",
     "runtimes",
+    "zoo",
     "stopping",
     "storm",
     "verdict_studies",

@@ -15,6 +15,7 @@ import argparse
 import contextlib
 import copy
 import itertools
+import os
 import subprocess
 import sys
 import tempfile
@@ -75,7 +76,8 @@ def main(arguments: list[str]) -> list[Row]:
     if not asked.no_tests:
         print("\nThe tests that need a GPU:", flush=True)
         command = [sys.executable, "-m", "pytest", "-rs", "-k", "gpu or cuda", *TESTS]
-        if code := subprocess.run(command, cwd=ROOT, check=False).returncode:
+        environment = os.environ | {"TEST_CUDA": "1"}
+        if code := subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode:
             sys.exit(code)
     return rows
 

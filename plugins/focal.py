@@ -5,8 +5,9 @@ Use when: easy images, often of a frequent class, drown the hard ones.
 Avoid when: labels are noisy, since a wrong label looks like a hard image.
 Cost: next to nothing in training; nothing when deployed.
 
-Of two classes, alpha weighs class 1, the paper's foreground, and 1 - alpha weighs class 0. For more classes
-the paper defines no alpha, and none is applied: one factor for all would only scale the learning rate.
+Of two classes, alpha weighs class 1, the paper's foreground, and 1 - alpha class 0, both doubled so that they are 1 on
+average: the loss keeps its scale. Which class comes first is a matter of its name, so that by default neither weighs
+more. For more classes the paper defines no alpha: there it has to be left as it is.
 """
 
 from __future__ import annotations
@@ -14,10 +15,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
-from tricksearch import Batch, Float, Loss, Trick, Workbench
+from tricksearch import Batch, Float, Loss, NotApplicable, Trick, Workbench
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+ALIKE = 0.5  # the alpha with which two classes weigh the same
 
 
 def focal(logits: Tensor, targets: Tensor, gamma: float, alpha: float | None = None) -> Tensor:
@@ -48,12 +51,17 @@ class Focal(Trick):
     claims = "loss.base"
 
     gamma: Annotated[float, Float(0.5, 5.0)] = 2.0  # how much easy images are weighed down
-    alpha: Annotated[float, Float(0.0, 1.0, search=False)] = 0.25  # weight of class 1 of two; else not applied
+    alpha: Annotated[float, Float(0.0, 1.0, search=False)] = ALIKE  # of two classes, how much the second one weighs
 
     def loss(self, loss: Loss, bench: Workbench) -> Loss:
-        """Replace the loss."""
+        """Replace the loss. Raises NotApplicable where alpha would weigh one of more than two classes."""
+        if bench.num_classes != 2 and self.alpha != ALIKE:
+            classes = bench.num_classes
+            raise NotApplicable(f"alpha {self.alpha:g} weighs one class against another, and there are {classes}")
 
         def focused(logits: Tensor, batch: Batch) -> Tensor:
-            return focal(logits, batch.targets, self.gamma, self.alpha)
+            if bench.num_classes != 2:
+                return focal(logits, batch.targets, self.gamma)
+            return 2 * focal(logits, batch.targets, self.gamma, self.alpha)
 
         return focused

@@ -1,7 +1,7 @@
 """INT8: compute with 8-bit whole numbers in place of 32-bit floats, scaled by what training images show.
 
 Paper: Jacob et al. 2018, arXiv 1712.05877; a scale for each channel, Krishnamoorthi 2018, arXiv 1806.08342.
-Use when: the machine that will run the file has 8-bit dot products (VNNI, AMX, Tensor Cores).
+Use when: the machine that will run the file has 8-bit dot products (VNNI, AMX, ARM's); without, it gains less.
 Avoid when: the net is so small that its latency is overhead, or no tenth of a point may be lost.
 Cost: nothing in training, seconds at the export; a file of about a quarter, often a fraction of the latency.
 """
@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 from tricksearch import Choice, Deployable, Float, Int, Trick, Workbench
+from tricksearch.toolkit.processor import form_note, seven_bits, slow_because, this_processor
 from tricksearch.toolkit.quantize import LAYERS, METHODS, Scheme, quantize
 
 
@@ -41,14 +42,18 @@ class Int8(Trick):
     per_channel: Annotated[bool, Choice(True, False)] = True  # a scale for each output channel of a weight
     method: Annotated[str, Choice(*METHODS, when={"mode": "static"})] = "minmax"  # how an activation's range is chosen
     images: Annotated[int, Int(32, 512, search=False)] = 128  # training images to calibrate on
-    reduce_range: Annotated[bool, Choice(False, True, search=False)] = False  # 7 bits, for x86 without VNNI
+    # Weights of 7 bits, which x86 without VNNI needs; auto: where the processor that measures the file does.
+    reduce_range: Annotated[bool | str, Choice("auto", False, True, search=False)] = "auto"
     guard: Annotated[float, Float(0.0, 1.0, search=False)] = 0.0  # nats that one layer may cost; 0: no guard
 
     def deploy(self, deployable: Deployable, bench: Workbench) -> Deployable:
         """Quantize the file. Raises TrialError for too few training images, NotApplicable where no layer can be."""
-        scheme = Scheme(self.mode, self.method, self.per_channel, self.reduce_range)
+        processor = this_processor()
+        seven, why = seven_bits(self.reduce_range, self.mode, processor)
+        scheme = Scheme(self.mode, self.method, self.per_channel, seven)
         leave = functools.partial(too_costly, bound=self.guard) if self.guard else None
-        return quantize(deployable, bench.folder, bench.calibration_images(self.images), scheme, leave)
+        made = quantize(deployable, bench.folder, bench.calibration_images(self.images), scheme, leave)
+        return replace(made, note=form_note(why, slow_because(deployable.path, self.mode, processor)))
 
     def foreseeable(self) -> bool:
         """Which layers a guard leaves in float depends on the trained weights."""

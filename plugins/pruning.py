@@ -4,37 +4,35 @@ Paper: Li et al. 2017, arXiv 1608.08710; dependent layers, Fang et al. 2023, 230
 2017, 1708.06519; Taylor expansion, Molchanov et al. 2019, 1906.10771; the full rate after it, Renda et al. 2020,
 2003.02389.
 Use when: the net is wider than the task needs; the file and the latency shrink in any runtime.
-Avoid when: the net is small already, or the latency lies in many small operations rather than in wide ones.
+Avoid when: the net is small already, or the latency lies in many small operations rather than in wide ones. Of a
+transformer, the widths of its MLPs go, and its attention stays.
 Cost: the epochs of fine-tuning; a gain when deployed.
 """
 
 from __future__ import annotations
 
+import contextlib
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 from tricksearch import Choice, Float, Int, NotApplicable, Trick, Workbench
+from tricksearch.toolkit.channels import (
+    MULTIPLE,
+    Group,
+    Importance,
+    Kind,
+    breaking_kinds,
+    classifier,
+    groups_of,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 IMPORTANCES = ("l1", "l2", "bn_scale", "taylor")
-MULTIPLE = 8  # widths that are no multiple of it lose speed in the runtimes
 TAYLOR_IMAGES, TAYLOR_BATCH = 256, 64  # that the loss of a Taylor expansion is taken over
-
-Importance = Callable[[Any], "Tensor | None"]  # a group of torch-pruning -> the score of each of its channels
-
-
-def kept_width(width: int, removed: int) -> int:
-    """How many of `width` channels stay when `removed` were to go: the nearest multiple of 8, at least 8.
-
-    >>> kept_width(64, 32), kept_width(24, 12), kept_width(32, 29), kept_width(6, 3)
-    (32, 16, 8, 6)
-    """
-    nearest = (width - removed + MULTIPLE // 2) // MULTIPLE * MULTIPLE
-    return min(max(nearest, MULTIPLE), width)
 
 
 def epochs_of_steps(epochs: int, steps: int) -> list[int]:
@@ -47,76 +45,7 @@ def epochs_of_steps(epochs: int, steps: int) -> list[int]:
     return [epochs * (step + 1) // steps - epochs * step // steps for step in range(steps)]
 
 
-def classifier(net: nn.Module, num_classes: int) -> nn.Module:
-    """The last layer with one output for each class, which must keep its width. Raises NotApplicable."""
-    from torch import nn
-
-    widths = {
-        module: module.out_features if isinstance(module, nn.Linear) else module.out_channels
-        for module in net.modules()
-        if isinstance(module, nn.Linear | nn.Conv2d)
-    }
-    heads = [module for module, width in widths.items() if width == num_classes]
-    if not heads:
-        raise NotApplicable(f"no linear or convolutional layer of the net has {num_classes} outputs, one a class")
-    return heads[-1]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Channels that go together: of one layer, and of all that depend on it."""
-
-    root: str  # path of the layer
-    prune: Callable[[list[int]], None]  # remove these channels
-    scores: list[float]  # importance of each channel; with blocks, of the channels that stand alike in each
-    blocks: int  # a grouped convolution and a group norm lose as much from each of their groups
-
-    @property
-    def fewest(self) -> int:
-        """How many scores stay at least."""
-        return 1 if self.blocks > 1 else min(MULTIPLE, len(self.scores))
-
-    def kept(self, removed: int) -> int:
-        """How many scores stay when `removed` of them were to go."""
-        whole = len(self.scores)
-        return max(whole - removed, 1) if self.blocks > 1 else kept_width(whole, removed)
-
-
-def groups_of(net: nn.Module, head: nn.Module, example: Tensor, importance: Importance) -> list[_Group]:
-    """The groups of the net that the importance can score, but for the one with `head`, in the order of the net."""
-    import torch_pruning as tp
-    from torch import nn
-
-    graph = tp.DependencyGraph().build_dependency(net.eval(), example)
-    path_of = {module: path for path, module in net.named_modules()}
-    groups = []
-    for group in graph.get_all_groups(ignored_layers=[head], root_module_types=[nn.Conv2d, nn.Linear]):
-        scores = importance(group)
-        if scores is None:
-            continue
-        layer, remove = group[0][0].target.module, group[0][0].handler
-        blocks = max(_blocks(graph, dep.target.module, dep.handler) for dep, _ in group)
-
-        def prune(channels: list[int], layer: nn.Module = layer, remove: Any = remove) -> None:
-            graph.get_pruning_group(layer, remove, channels).prune()
-
-        # The scores are relative to their mean, and that of a layer without any gradient is 0.
-        alike = scores.nan_to_num().view(blocks, -1).mean(0).tolist()
-        groups.append(_Group(path_of[layer], prune, alike, blocks))
-    return groups
-
-
-def _blocks(graph: Any, module: nn.Module, handler: Any) -> int:
-    """The groups of a grouped convolution or a norm; 1 where each channel is free, as in a depthwise one."""
-    pruner = graph.get_pruner_of_module(module)
-    if pruner is None or getattr(module, "groups", 1) == getattr(module, "out_channels", 0):
-        return 1
-    if graph.is_out_channel_pruning_fn(handler):
-        return int(pruner.get_out_channel_groups(module))
-    return int(pruner.get_in_channel_groups(module))
-
-
-def removals(groups: list[_Group], first: Mapping[str, int], ratio: float, across: bool) -> list[int]:
+def removals(groups: list[Group], first: Mapping[str, int], ratio: float, across: bool) -> list[int]:
     """How many scores each group is to lose, so that `ratio` of the widths that the groups had at `first` are gone."""
     if not across:
         return [len(group.scores) - int(first[group.root] * (1 - ratio)) for group in groups]
@@ -139,6 +68,7 @@ def prune(
     *,
     importance: Importance,
     across: bool = False,
+    without: Collection[Kind] = (),
     first: dict[str, int] | None = None,
 ) -> int:
     """Remove about `ratio` of the channels, but none of `head`'s, in place; returns how many parameters went.
@@ -157,7 +87,7 @@ def prune(
     (16, 16, 10)
     """
     before = sum(weight.numel() for weight in net.parameters())
-    groups = groups_of(net, head, example, importance)
+    groups = groups_of(net, head, example, importance, without)
     first = {} if first is None else first
     if not first:
         first.update({group.root: len(group.scores) for group in groups})
@@ -201,6 +131,23 @@ def loss_gradients(net: nn.Module, bench: Workbench) -> None:
             weight.grad = torch.zeros_like(weight)
 
 
+class _LostError(NotApplicable):
+    """Torch-pruning cannot follow the channels."""
+
+
+@contextlib.contextmanager
+def _followed() -> Iterator[None]:
+    """Raise _LostError for the many kinds of errors that torch-pruning and a pruned net's own code raise."""
+    import torch
+
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, NotApplicable):
+        raise
+    except Exception as error:
+        raise _LostError(f"torch-pruning cannot follow the channels of this net: {error}") from error
+
+
 @dataclass(frozen=True)
 class Pruning(Trick):
     """Prunes the trained net in one step or several, and fine-tunes it after each."""
@@ -218,17 +165,23 @@ class Pruning(Trick):
         """Prune a copy and fine-tune it, a step at a time. Raises NotApplicable where nothing can be removed."""
         import torch
 
-        net = copy.deepcopy(net)
+        whole, net = net, copy.deepcopy(net)
+        without: set[Kind] = set()
         example = torch.zeros(2, *bench.input_shape, device=next(net.parameters()).device)
         first: dict[str, int] = {}
         removed = owed = 0
         for step, epochs in enumerate(epochs_of_steps(round(self.epochs * bench.epochs), self.steps), start=1):
+            share = self.ratio * step / self.steps
             try:
-                gone = self._prune(net, example, self.ratio * step / self.steps, first, bench)
-            except (MemoryError, torch.OutOfMemoryError, NotApplicable):
-                raise
-            except Exception as error:  # torch-pruning raises many kinds for a net that it cannot trace
-                raise NotApplicable(f"torch-pruning cannot follow the channels of this net: {error}") from error
+                with _followed():
+                    gone = self._prune(net, example, share, first, bench, without)
+            except _LostError:
+                if removed:
+                    raise
+                with _followed():
+                    without = breaking_kinds(whole, bench.num_classes, example, scorer("l1"))
+                    net, first = copy.deepcopy(whole), {}
+                    gone = self._prune(net, example, share, first, bench, without)
             removed, owed = removed + gone, owed + epochs
             # A small step may round to nothing; its epochs go to the next one.
             if gone or (removed and step == self.steps):
@@ -237,16 +190,26 @@ class Pruning(Trick):
             raise NotApplicable(f"no layer is wide enough to lose {self.ratio:.0%} in steps of {MULTIPLE}")
         return net
 
-    def _prune(self, net: nn.Module, example: Tensor, ratio: float, first: dict[str, int], bench: Workbench) -> int:
+    def _prune(
+        self,
+        net: nn.Module,
+        example: Tensor,
+        ratio: float,
+        first: dict[str, int],
+        bench: Workbench,
+        without: Collection[Kind],
+    ) -> int:
         """Prune `net` up to `ratio` of the widths of `first`, which the first call fills in."""
         import torch
 
         importance, head = scorer(self.importance), classifier(net, bench.num_classes)
         if self.importance == "taylor":
             loss_gradients(net, bench)
-        gone = prune(net, head, example, ratio, importance=importance, across=self.scope == "global", first=first)
+        across = self.scope == "global"
+        gone = prune(net, head, example, ratio, importance=importance, across=across, without=without, first=first)
         if not first:
-            raise NotApplicable(f"the net has no channels that '{self.importance}' could judge")
+            left = ", but for those by whose widths its own code reshapes" if without else ""
+            raise NotApplicable(f"the net has no channels that '{self.importance}' could judge{left}")
         net.zero_grad()
         with torch.no_grad():
             net(example)

@@ -8,18 +8,23 @@ Cost: the epochs of fine-tuning, each about twice as long; the latency and the s
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import functools
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Annotated
 
-from tricksearch import Deployable, Float, Int, TrialError, Trick, Workbench
+from tricksearch import Choice, Deployable, Float, Int, TrialError, Trick, Workbench
+from tricksearch.toolkit.processor import form_note, seven_bits, slow_because, this_processor
 from tricksearch.toolkit.quantize import BATCH, FEWEST, Scheme, quantize
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def round_weight(weight: Tensor) -> Tensor:
-    """A weight (O, ...) on the grid of signed 8-bit numbers -127 to 127 times a scale for each output.
+STEPS = {False: 127, True: 64}  # either side of 0, as onnxruntime's quantizer has them: with 8 bits and with 7
+
+
+def round_weight(weight: Tensor, steps: int = 127) -> Tensor:
+    """A weight (O, ...) on the grid of whole numbers -`steps` to `steps` times a scale for each output.
 
     The gradient is that of the identity.
 
@@ -30,9 +35,9 @@ def round_weight(weight: Tensor) -> Tensor:
     """
     import torch
 
-    scale = weight.detach().flatten(1).abs().amax(1).div(127).clamp_min(torch.finfo(torch.float32).tiny)
+    scale = weight.detach().flatten(1).abs().amax(1).div(steps).clamp_min(torch.finfo(torch.float32).tiny)
     zero = torch.zeros_like(scale, dtype=torch.int32)
-    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -127, 127)
+    return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, -steps, steps)
 
 
 def round_activation(values: Tensor, low: Tensor, high: Tensor) -> Tensor:
@@ -62,6 +67,8 @@ class Qat(Trick):
     epochs: Annotated[float, Float(0.1, 1.0)] = 0.25  # fine-tuning, multiple of the study's epochs
     lr: Annotated[float, Float(0.001, 0.1, log=True)] = 0.01  # its first learning rate, multiple of the base
     images: Annotated[int, Int(32, 512, search=False)] = 128  # training images that show the first and last ranges
+    # Weights of 7 bits, which x86 without VNNI needs; auto: where the processor that trains and measures does.
+    reduce_range: Annotated[bool | str, Choice("auto", False, True, search=False)] = "auto"
 
     def compress(self, net: nn.Module, bench: Workbench) -> nn.Module:
         """A float net without BatchNorms, trained to be rounded.
@@ -77,7 +84,9 @@ class Qat(Trick):
         if len(images) < FEWEST:
             raise TrialError(f"calibration needs {FEWEST} training images or more, and there are {len(images)}")
         plain = fold_batch_norms(net)
-        rounding = with_rounding(plain, round_weight, round_activation)
+        seven, _ = seven_bits(self.reduce_range, "static", this_processor())
+        steps = STEPS[seven]
+        rounding = with_rounding(plain, functools.partial(round_weight, steps=steps), round_activation)
         observe(rounding, torch.split(images.to(next(net.parameters()).device), BATCH))
         take_weights(plain, bench.fine_tune(rounding, max(1, round(self.epochs * bench.epochs)), self.lr))
         return plain
@@ -86,4 +95,8 @@ class Qat(Trick):
         """Quantize the file as it was trained to be. Raises TrialError for too few training images."""
         from tricksearch.toolkit.fake_quant import OP_TYPES
 
-        return quantize(deployable, bench.folder, bench.calibration_images(self.images), Scheme(op_types=OP_TYPES))
+        processor = this_processor()
+        seven, why = seven_bits(self.reduce_range, "static", processor)
+        scheme = Scheme(reduce_range=seven, op_types=OP_TYPES)
+        made = quantize(deployable, bench.folder, bench.calibration_images(self.images), scheme)
+        return replace(made, note=form_note(why, slow_because(deployable.path, "static", processor)))

@@ -7,6 +7,10 @@ import os
 
 # Before torch and numpy are imported: the nets are so small that a second thread only waits, and where other processes
 # want the cores, threads that wait for each other at every operator cost more than the work does.
+# No test but those of CUDA itself computes on a GPU: a machine with one gives the same results as one without. Those
+# run with TEST_CUDA=1, which `python -m benchmarks cuda` sets.
+if not os.environ.get("TEST_CUDA"):
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 from collections.abc import Iterator

@@ -22,9 +22,12 @@ RECORD: Mapping[str, str] = {
     "recipe": "JSON: every setting and every trick with its values",
     "throughputs": "JSON: images a second by batch size",
     "validation_images": "n behind `accuracy` and `f1`",
+    "f1_error": "standard error of `f1` from the choice of these images alone, points",
     "test_accuracy": "percent of the test images; only in records of the phase `confirm`",
     "test_images": "n behind `test_accuracy`",
     "latency_runs": "n behind the latency: calls that were timed",
+    "precision": "of the deployable's arithmetic: `fp32`, `bf16`, `fp16` or `quantized`",
+    "form": "which form of the deployable was chosen on this processor and why, where a trick had a choice",
     "latency_low_ms": "lower end of the 95 % interval of `latency_ms`: the error of its timing alone",
     "latency_high_ms": "upper end of the same",
     "latency_rounds": "rounds that count: a block of calls beside one of the plain net's file",
@@ -41,6 +44,7 @@ RECORD: Mapping[str, str] = {
     "wall_seconds": "the whole trial, waiting included",
     "hardware": "JSON: processor, cores, memory, GPUs, system",
     "versions": "JSON: the packages that were used",
+    "keys": "JSON: the keys that the stages of its model have in the cache, as the process that made it gave them",
     "reused": "JSON: the stages that came from the cache and were not run",
     "effective": "JSON: what the training was seen to do, such as its steps and learning rates",
     "spent_seconds": "seconds of training that this record cost; 0 where its net was known",
@@ -50,7 +54,7 @@ RECORD: Mapping[str, str] = {
 }
 VERDICT: Mapping[str, str] = {
     "comparison": "what is compared: see [comparisons](verdicts.md#comparisons)",
-    "trick": "its name; two names with a plus for an interaction or a pair",
+    "trick": "its name; two names with a plus for an interaction or a pair, a record's id for a confirmed recipe",
     "measure": "which measure the row is about",
     "verdict": "`helps`, `hurts`, `equivalent` or `undecided`",
     "effect": "the estimate, in `unit`; the sign is that of the measure's change, not of its merit",
@@ -74,7 +78,8 @@ VERDICT: Mapping[str, str] = {
 def record_columns() -> str:
     """The columns of records.parquet in their order."""
     kinds = {field.name: str(field.type) for field in dataclasses.fields(Record)}
-    return table(("column", "type", "what it is"), [_column(name, kinds) for name in columns()])
+    first = ("`id`", "text", "how a person names it: the trial's number, and behind a dot the variant's")
+    return table(("column", "type", "what it is"), [first, *(_column(name, kinds) for name in columns())])
 
 
 def _column(name: str, kinds: Mapping[str, str]) -> tuple[str, str, str]:

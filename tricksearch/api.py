@@ -11,6 +11,7 @@ import html
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tricksearch.records.averages import shown
 from tricksearch.records.record import Record, columns
 from tricksearch.search.observer import Observer
 from tricksearch.store.changed_code import ChangedTricks
@@ -46,11 +47,11 @@ class Run:
 
     def front(self) -> pd.DataFrame:
         """The recipes that keep the constraints and that no other dominates, by the second objective."""
-        return _frame(self.study.goals.front(self._records))
+        return _frame(self.study.goals.front_of_means(shown(self._records)))
 
     def best(self) -> Record | None:
         """The knee of the front, its best compromise; None where nothing has finished."""
-        return self.study.goals.knee(self._records)
+        return self.study.goals.knee_of_means(shown(self._records))
 
     def verdicts(self) -> pd.DataFrame:
         """One row for each verdict, as in verdicts.csv; empty where no designed phase has run."""
@@ -84,6 +85,9 @@ class Run:
         cannot be made again as it was measured.
         """
         from tricksearch.ship.export import export_run
+        from tricksearch.trial.data.loaded import forget_data
+
+        forget_data()
 
         return export_run(self.folder, pick, None if to is None else Path(to), url=self._url).exported.folder
 
@@ -117,7 +121,9 @@ def run(
     anything trains for what cannot work. After a KeyboardInterrupt the tables are written, and the same call goes on.
     """
     from tricksearch.search.driver import run_study
+    from tricksearch.trial.data.loaded import forget_data
 
+    forget_data()
     loaded = study if isinstance(study, Study) else load_study(Path(study))
     folder = Path(out) if out is not None else Path("runs") / loaded.name
     written: list[Run] = []

@@ -83,7 +83,8 @@ def claim(folder, **changes):
 @pytest.mark.parametrize(
     ("changes", "code", "words"),
     [
-        ({"latency_ratio": 1e-6}, 1, ["DIFFERS", "It differs from its record.", "within 25 %"]),
+        ({"latency_ratio": 1e-6}, 1, ["DIFFERS", "It differs from its record.", "25 % beyond"]),
+        ({"latency_ratio": 1e6}, 0, ["faster", "It agrees with its record, and is faster here."]),
         ({"accuracy": 1.0}, 1, ["DIFFERS", "to the last image"]),
         (
             {"latency_ratio": 1e-6, "hardware": {"cpu": "another", "cores": 64}},

@@ -117,30 +117,6 @@ def by_definition(deployable: Deployable, images: np.ndarray[Any, Any]) -> np.nd
 
 
 @pytest.fixture(scope="session")
-def exact_int8() -> bool:
-    """Whether ONNX Runtime's INT8 kernels add without saturating on this processor.
-
-    An x86 processor with AVX2 and without VNNI adds pairs of products of 8-bit numbers in 16 bits: 2 x 255 x 127
-    becomes 32767. What such a processor computes from full 8-bit weights is not what the graph says; from 7-bit
-    weights it is, since 2 x 255 x 64 fits.
-    """
-    import onnxruntime
-    from onnx import TensorProto, helper, numpy_helper
-
-    weight = numpy_helper.from_array(np.full((32, 8), 127, np.int8), "w")
-    graph = helper.make_graph(
-        [helper.make_node("MatMulInteger", ["x", "w"], ["y"])],
-        "largest_products",
-        [helper.make_tensor_value_info("x", TensorProto.UINT8, [4, 32])],
-        [helper.make_tensor_value_info("y", TensorProto.INT32, [4, 8])],
-        [weight],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    return bool((session.run(None, {"x": np.full((4, 32), 255, np.uint8)})[0] == 32 * 255 * 127).all())
-
-
-@pytest.fixture(scope="session")
 def runner(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runner]:
     """The engine's own runner, on the images of a bench of the usual shape."""
     made = Runner(SmallBench(tmp_path_factory.mktemp("runner")).train_images().pixels.numpy())

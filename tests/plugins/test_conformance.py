@@ -255,6 +255,7 @@ def test_every_edge_of_a_domain_runs(name, field, value, outcome, bench):
         try:
             outcome(hook, trick, bench)
         except NotApplicable as refusal:
-            if hook != "runtime":  # this machine need not have what every value asks for
+            # This machine need not have what every value asks for, nor need a loss that weighs two classes take ten.
+            if hook not in ("runtime", "loss"):
                 raise
             pytest.skip(f"refused here: {refusal}")

@@ -1,8 +1,8 @@
 """INT8 after training: the graph that comes out, its calibration, its guard, and what it leaves behind.
 
-What a graph says is taken from its definition, not from the kernels of this machine: those saturate on some processors
-(`exact_int8`). Where the kernels themselves are part of a test, as the guard's costs are, its weights have 7 bits,
-which every processor adds exactly.
+What a graph says is taken from its definition, not from the kernels of this machine: those saturate on some
+processors. Where the kernels themselves are part of a test, as the guard's costs are, its weights have 7 bits, which
+every processor adds exactly.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import torch
 from tricksearch_plugins.int8 import Int8, too_costly
 
 from tricksearch import NotApplicable, TrialError
+from tricksearch.toolkit.processor import Processor
 from tricksearch.toolkit.quantize import Scheme, quantize
 
 
@@ -43,17 +44,47 @@ def test_the_quantized_graph_is_small_and_says_what_the_float_one_says(
     assert 0 < error < 0.5 * spread
 
 
-@pytest.mark.parametrize("reduce_range", [False, True])
-def test_the_kernels_compute_what_the_graph_says(reduce_range, exported, bench, predict, by_definition, exact_int8):
-    """On every processor where weights have 7 bits; where they have 8, on those that do not saturate."""
-    if not (reduce_range or exact_int8):
-        pytest.skip("on this processor the kernels saturate with weights of 8 bits")
+@pytest.mark.parametrize("reduce_range", ["auto", True])
+def test_the_kernels_compute_what_the_graph_says(reduce_range, exported, bench, predict, by_definition):
+    """On every processor: weights of 7 bits do not saturate, and by default those of 8 are for processors with VNNI."""
     deployed = Int8(reduce_range=reduce_range).deploy(exported, bench)
     images = bench.calibration_images(16)
     expected, got = by_definition(deployed, images), predict(deployed, images)
     error = np.abs(got - expected).mean()
     rounding = np.abs(expected - predict(exported, images)).mean()
     assert error < 0.1 * rounding  # a value near the middle of a step may fall to either side
+
+
+OLD, NEW = Processor("x86_64", frozenset({"avx2"})), Processor("x86_64", frozenset({"avx2", "avx_vnni"}))
+
+
+@pytest.mark.parametrize(
+    ("processor", "values", "largest", "why"),
+    [
+        (OLD, {}, 64, "7 bits: this processor has no VNNI"),
+        (NEW, {}, 127, "8 bits: this processor has VNNI"),
+        (NEW, {"reduce_range": True}, 64, "7 bits, as the recipe asks"),
+        (OLD, {"reduce_range": False}, 127, "this processor without VNNI does not add exactly"),
+    ],
+)
+def test_the_processor_chooses_the_form_and_the_note_says_why(
+    processor, values, largest, why, exported, bench, monkeypatch
+):
+    monkeypatch.setattr("tricksearch_plugins.int8.this_processor", lambda: processor)
+    deployed = Int8(**values).deploy(exported, bench)
+    weights = [onnx.numpy_helper.to_array(each) for each in onnx.load(deployed.path).graph.initializer]
+    assert max(int(np.abs(each.astype(int)).max()) for each in weights if each.ndim == 4) == largest
+    assert why in deployed.note
+    assert ("the processor has no VNNI" in deployed.note) == (processor is OLD)
+
+
+def test_the_dynamic_form_has_unsigned_weights_everywhere(exported, bench, monkeypatch):
+    monkeypatch.setattr("tricksearch_plugins.int8.this_processor", lambda: OLD)
+    deployed = Int8(mode="dynamic").deploy(exported, bench)
+    kinds = {each.data_type for each in onnx.load(deployed.path).graph.initializer if len(each.dims) == 4}
+    assert kinds == {onnx.TensorProto.UINT8}
+    assert "their kernels add exactly on every processor" in deployed.note
+    assert "the dynamic form finds the range of each activation anew" in deployed.note
 
 
 def test_each_method_chooses_its_own_ranges(exported, bench):

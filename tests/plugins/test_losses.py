@@ -13,7 +13,7 @@ from tricksearch_plugins.distillation import Distillation, imitation
 from tricksearch_plugins.focal import Focal, focal
 from tricksearch_plugins.label_smoothing import LabelSmoothing, smooth
 
-from tricksearch import Batch, Trick
+from tricksearch import Batch, NotApplicable, Trick
 from tricksearch.contract import in_order
 
 
@@ -60,10 +60,26 @@ def test_focal_without_focus_is_cross_entropy_of_soft_targets_too(random_logits,
     torch.testing.assert_close(focal(logits, batch.targets, gamma=0.0), cross_entropy(logits, batch))
 
 
-def test_focal_applies_no_alpha_to_more_than_two_classes(bench, random_logits, random_batch):
+def test_focal_weighs_neither_of_two_classes_whichever_comes_first(bench, random_logits):
+    bench.num_classes = 2
+    logits, labels = random_logits(classes=2, count=40), (torch.arange(40) % 3 == 0).long()
+
+    def loss(alpha, swapped):
+        targets = F.one_hot(1 - labels if swapped else labels, 2).float()
+        batch = Batch(torch.zeros(40, 1), targets)
+        return Focal(**alpha).loss(cross_entropy, bench)(logits.flip(1) if swapped else logits, batch)
+
+    torch.testing.assert_close(loss({}, False), loss({}, True))
+    torch.testing.assert_close(loss({}, False), focal(logits, F.one_hot(labels, 2).float(), gamma=2.0))
+    torch.testing.assert_close(loss({"alpha": 0.2}, False), loss({"alpha": 0.8}, True))
+    torch.testing.assert_close(loss({"alpha": 0.2}, False), 2 * focal(logits, F.one_hot(labels, 2).float(), 2.0, 0.2))
+
+
+def test_focal_refuses_an_alpha_that_it_would_not_apply(bench, random_logits, random_batch):
     logits, batch = random_logits(), random_batch()
-    low, high = (Focal(alpha=alpha).loss(cross_entropy, bench)(logits, batch) for alpha in (0.1, 0.9))
-    assert low == high == focal(logits, batch.targets, gamma=2.0)
+    assert Focal().loss(cross_entropy, bench)(logits, batch) == focal(logits, batch.targets, gamma=2.0)
+    with pytest.raises(NotApplicable, match=r"alpha 0\.1 weighs one class against another, and there are 10"):
+        Focal(alpha=0.1).loss(cross_entropy, bench)
 
 
 @pytest.mark.parametrize("temperature", [1.0, 4.0, 8.0])

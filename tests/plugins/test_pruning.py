@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
-from tricksearch_plugins.pruning import IMPORTANCES, Pruning, classifier, epochs_of_steps, kept_width, prune, scorer
+from tricksearch_plugins.pruning import IMPORTANCES, Pruning, epochs_of_steps, prune, scorer
 from tricksearch_plugins.se import SqueezeAndExcitation
 
 from tricksearch import NotApplicable
+from tricksearch.toolkit.channels import classifier, kept_width
 
 IMAGES = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
 
@@ -247,9 +248,53 @@ def test_a_net_too_narrow_is_refused(bench):
     assert bench.tuned == []
 
 
-def test_a_net_that_cannot_be_traced_is_refused(make_bench):
+def test_a_net_that_cannot_be_traced_is_refused(bench):
+    class Unfollowed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.second = nn.Linear(48, 32), nn.Linear(32, 10)
+
+        def forward(self, images):
+            hidden = self.first(images.flatten(1)[:, :48]).view(-1, 32)  # a width in the net's own code
+            return self.second(hidden)
+
+    with pytest.raises(NotApplicable, match="the net has no channels that 'l1' could judge"):
+        Pruning().compress(Unfollowed(), bench)
+
+
+def test_the_mlps_of_a_vision_transformer_are_pruned(make_bench):
     import timm
 
-    net = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, depth=2)
-    with pytest.raises(NotApplicable, match="cannot follow the channels"):
-        Pruning().compress(net, make_bench(shape=(3, 32, 32)))
+    net = timm.create_model("vit_tiny_patch16_224", num_classes=10, img_size=32, depth=2).eval()
+    pruned = Pruning().compress(net, make_bench(shape=(3, 32, 32)))
+    assert [block.attn.qkv.out_features for block in pruned.blocks] == [576, 576]
+    assert [block.mlp.fc1.out_features for block in pruned.blocks] == [384, 384]
+
+
+class Attention(nn.Module):
+    """Heads of a fixed width, by which the net's own code reshapes, beside an MLP of any width."""
+
+    def __init__(self, mlp: int = 32) -> None:
+        super().__init__()
+        self.embed, self.qkv, self.join = nn.Conv2d(3, 16, 4, 4), nn.Linear(16, 48), nn.Linear(16, 16)
+        self.first, self.second, self.head = nn.Linear(16, mlp), nn.Linear(mlp, 16), nn.Linear(16, 10)
+
+    def forward(self, images):
+        rows = self.embed(images).flatten(2).transpose(1, 2)
+        q, k, v = self.qkv(rows).reshape(len(rows), -1, 3, 2, 8).permute(2, 0, 3, 1, 4).unbind(0)
+        mixed = (q @ k.transpose(-2, -1)).softmax(-1) @ v
+        rows = rows + self.join(mixed.transpose(1, 2).reshape(len(rows), -1, 16))
+        rows = rows + self.second(self.first(rows).relu())
+        return self.head(rows.mean(1))
+
+
+@pytest.mark.parametrize("scope", ["local", "global"])
+def test_attention_stays_and_the_mlp_beside_it_is_pruned(scope, bench):
+    torch.manual_seed(0)
+    net = Attention()
+    bench.fine_tune = lambda net, epochs, lr: net
+    pruned = Pruning(ratio=0.5, scope=scope, steps=2).compress(net, bench)
+    assert pruned.qkv.out_features == 48
+    assert pruned.first.out_features == pruned.second.in_features < 32
+    assert pruned(IMAGES).shape == (2, 10)
+    assert net.first.out_features == 32

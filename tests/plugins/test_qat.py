@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
+
 import numpy as np
 import onnx
 import pytest
 import torch
 from torch import nn
 from tricksearch_plugins.int8 import Int8
-from tricksearch_plugins.qat import Qat, round_activation, round_weight
+from tricksearch_plugins.qat import STEPS, Qat, round_activation, round_weight
 
 from tricksearch import Images, NotApplicable, TrialError
 from tricksearch.contract import in_order
 from tricksearch.toolkit.fake_quant import observe, take_weights, with_rounding
+from tricksearch.toolkit.processor import Processor
 from tricksearch.toolkit.traced import fold_batch_norms
 
 
@@ -128,21 +131,43 @@ def test_training_wins_back_what_rounding_loses(trained, digits):
     assert won > lost + 0.7 * (whole - lost)
 
 
-def test_the_file_computes_what_the_rounding_net_does(trained, digits, to_onnx, predict, by_definition, exact_int8):
+@pytest.mark.parametrize("seven", [False, True])
+def test_the_file_computes_what_the_rounding_net_does(seven, trained, digits, to_onnx, predict, by_definition):
     """Same weights, same images for the ranges: what remains is the float32 rounding of values near a half step."""
     plain = fold_batch_norms(trained)
-    rounding = with_rounding(plain, round_weight, round_activation)
+    rounding = with_rounding(plain, functools.partial(round_weight, steps=STEPS[seven]), round_activation)
     observe(rounding, torch.from_numpy(digits.bench.calibration_images(128)).split(32))
     exported = to_onnx(plain, digits.bench.folder / "net.onnx", (1, 8, 8))
-    deployed = Qat().deploy(exported, digits.bench)
+    deployed = Qat(reduce_range=seven).deploy(exported, digits.bench)
     with torch.no_grad():
         simulated = rounding(digits.held[0]).numpy()
     got, exact = by_definition(deployed, digits.held[0].numpy()), predict(exported, digits.held[0].numpy())
     # A value near the middle of a step may fall to either side, and more so from layer to layer.
     assert np.abs(got - simulated).mean() < 0.4 * np.abs(got - exact).mean()
     assert (got.argmax(1) == simulated.argmax(1)).mean() > 0.99
-    if exact_int8:  # elsewhere the kernels saturate, and compute something else than the file says
+    if seven:  # with 8 bits some processors' kernels saturate, and compute something else than the file says
         assert (predict(deployed, digits.held[0].numpy()).argmax(1) == got.argmax(1)).mean() > 0.99
+
+
+@pytest.mark.parametrize(("has", "steps"), [(["avx2"], 64), (["avx2", "avx512_vnni"], 127)])
+def test_it_trains_and_ships_the_form_of_the_processor(has, steps, bench, small_net, to_onnx, monkeypatch):
+    monkeypatch.setattr("tricksearch_plugins.qat.this_processor", lambda: Processor("x86_64", frozenset(has)))
+    seen = []
+
+    def looks(net, epochs, lr):
+        weight = next(module for module in net.modules() if isinstance(module, nn.Conv2d)).weight.detach().flatten(1)
+        whole = weight / weight.abs().amax(1, keepdim=True) * steps
+        torch.testing.assert_close(whole, whole.round(), atol=1e-3, rtol=0)
+        seen.append(net)
+        return net
+
+    bench.fine_tune = looks
+    net = Qat().compress(small_net(), bench)
+    assert seen
+    deployed = Qat().deploy(to_onnx(net, bench.folder / "net.onnx"), bench)
+    weights = [onnx.numpy_helper.to_array(each) for each in onnx.load(deployed.path).graph.initializer]
+    assert max(int(np.abs(each.astype(int)).max()) for each in weights if each.ndim == 4) == steps
+    assert f"{7 if steps == 64 else 8} bits" in deployed.note
 
 
 def test_the_net_that_came_in_stays_and_what_comes_out_is_plain(bench, small_net):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tricksearch.records.constraints import Constraint, feasible
+from tricksearch.records.constraints import Constraint, feasible, not_in_force
+from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 
 
@@ -56,3 +57,14 @@ def test_what_is_feasible_keeps_every_constraint(points, least, most):
     records = [record(number, *point) for number, point in enumerate(points)] + [record(99, 1e3, 0, status="failed")]
     kept = feasible(records, [f"accuracy >= {least!r}", f"latency_ms <= {most!r}"])
     assert kept == [each for each in records[:-1] if each.accuracy >= least and each.latency_ms <= most]
+
+
+def test_a_limit_relative_to_a_baseline_that_failed_is_told_not_to_hold(make_record):
+    limits = ["latency_ms <= 0.5 * baseline", "params <= 1000"]
+    plain, other = Recipe(), Recipe(tricks={"any": {}})
+    failed = make_record(0, plain, phase="baseline", status="failed")
+    told = not_in_force(limits, [failed, make_record(1, other)])
+    assert told.startswith("Not in force: latency_ms <= 0.5 * baseline. The baseline, which it is relative to, did not")
+    assert "has not been run" in not_in_force(limits, [make_record(1, other)])
+    assert not_in_force(limits, [failed, make_record(2, plain, phase="baseline")]) == ""
+    assert not_in_force(limits[1:], [failed]) == not_in_force(limits, []) == ""

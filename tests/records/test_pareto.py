@@ -11,7 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tricksearch.records.goals import Goals
 from tricksearch.records.pareto import front, hypervolume, knee, membership
+from tricksearch.records.recipe import Recipe
 
 Points = list[tuple[float, ...]]
 
@@ -164,3 +166,25 @@ def test_a_point_that_may_be_better_is_on_the_front_now_and_then() -> None:
 def test_a_negative_error_is_refused() -> None:
     with pytest.raises(ValueError, match="at least 0"):
         membership([(1.0, 2.0)], [(0.1, -0.1)], (True, False))
+
+
+def test_useless_recipes_do_not_move_the_knee(make_record):
+    def records(*points):
+        return [
+            make_record(
+                at, Recipe(tricks={"any": {"n": at}} if at else {}), *point, phase="search" if at else "baseline"
+            )
+            for at, point in enumerate(points)
+        ]
+
+    goals = Goals(("accuracy", "latency_ms"))
+    sound = [(96.0, 1.0), (96.3, 0.8), (95.0, 0.7), (97.0, 1.6)]
+    useless = [(12.0, 0.1), (11.0, 0.05), (97.1, 60.0)]
+    knee_of = goals.knee(records(*sound)).id
+    assert knee_of == "1"
+    assert goals.knee(records(*sound, *useless)).id == knee_of
+    without = [record for record in records(*sound, *useless) if record.phase != "baseline"]
+    assert goals.knee(without).id == knee_of, "by the median, where no baseline finished"
+    assert goals.knee(records((90.0, 1.0), (10.0, 0.5))).id == "0"
+    only = [record for record in records(*useless) if record.tricks]
+    assert goals.knee(only) is not None

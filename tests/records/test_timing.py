@@ -11,10 +11,12 @@ from pydantic import ValidationError
 from tricksearch.records.averages import averaged, mean_of
 from tricksearch.records.constraints import Bound, in_doubt
 from tricksearch.records.goals import Goals
+from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import NORMAL, Record
 from tricksearch.records.settings import LatencySettings
 from tricksearch.records.timing import equally_fast, machine_moved, ties_line, with_error
+from tricksearch.search.phases.replicates import seed_noise
 
 GOALS = Goals(("accuracy", "latency_ms"))
 EARLIER = {"batch": 4, "threads": 2, "blocks": 5, "block_seconds": 0.06, "batches": [1, 8, 32]}
@@ -39,6 +41,8 @@ def record(trial=0, accuracy=90.0, latency=1.0, half=0.02, moment=None, tricks=N
 def test_what_an_earlier_version_stored_is_read_without_its_way_of_timing():
     assert LatencySettings.model_validate(EARLIER) == LatencySettings(batch=4, threads=2)
     assert Recipe(latency=EARLIER).key == Recipe(latency={"batch": 4, "threads": 2}).key
+    chosen = LatencySettings.model_validate(EARLIER | {"batches": [1, 64]})
+    assert chosen.batches == (1, 64), "what was set on purpose stays"
 
 
 @pytest.mark.parametrize("given", [{"blocks": 5}, {"blocks": 5, "block_seconds": 0.06}, EARLIER | {"seconds": 1.0}])
@@ -127,6 +131,22 @@ def test_a_latency_s_error_leaves_a_neighbour_a_chance():
     assert GOALS.membership(sure, [0.0, 0.0]) == pytest.approx([1.0, 0.0, 0.0])
 
 
+@pytest.mark.parametrize("moments", [["one", "one"], [{"id": "a", "tie": ["x", "y"]}, {"id": "b", "tie": ["x", "y"]}]])
+def test_recipes_that_share_a_timing_are_not_in_doubt_for_it(moments):
+    best, worse = (
+        record(at, 90.0 - at, 1.0, half=0.2, moment=m, tricks={f"t{at}": {}}) for at, m in enumerate(moments)
+    )
+    assert GOALS.membership([best, worse], [0.0, 0.0]) == pytest.approx([1.0, 0.0])
+    apart = replace(worse, timing={"id": "another"})
+    assert 0.3 < GOALS.membership([best, apart], [0.0, 0.0])[1] < 0.7
+
+
+def test_the_scatter_over_seeds_of_a_latency_is_what_its_timing_does_not_explain():
+    runs = [record(at, latency=math.exp((-1) ** at * 0.05), half=0.05 * NORMAL, moment=f"m{at}") for at in range(40)]
+    assert seed_noise("latency_ms", [runs]) < 0.012, "it is that of the timings"
+    assert seed_noise("latency_ms", [[replace(run, latency_low_ms=None) for run in runs]]) > 0.045
+
+
 def test_its_error_says_nothing_of_what_is_not_timed():
     goals = Goals(("accuracy", "params"))
     rivals = [record(at, 90.0 - at, half=0.5, tricks={f"t{at}": {}}) for at in range(2)]
@@ -160,21 +180,22 @@ def test_a_bound_is_in_doubt_where_the_interval_of_the_latency_reaches_it(bound,
     interval = {"latency_low_ms": math.exp(-0.02), "latency_high_ms": math.exp(0.02)}
     taken = {"latency_ms": 1.0, "latency_ratio": 2.0, "latency_p95_ms": 1.1, "throughput": 1000.0, "params": 10}
     assert in_doubt([bound], taken | interval) == ([bound.text] if doubt else [])
-    assert in_doubt([bound], taken | dict.fromkeys(interval)) == [], "no interval, no doubt"
-    assert in_doubt([bound], taken) == []
+    timed = MEASURES[bound.measure].timed and not bound.holds(taken[bound.measure])
+    unknown = in_doubt([bound], taken | dict.fromkeys(interval))
+    assert unknown == ([bound.text] if timed else []), "a timing without an interval rules out nothing"
 
 
 # Sentences
 
 
 def moment(name, baseline, refers=0.5):
-    return {"id": name, "baseline_ms": baseline, "refers_to_ms": refers}
+    return {"id": name, "yardstick_ms": baseline, "refers_to_ms": refers}
 
 
 def test_a_machine_that_held_still_is_said_to_have():
     records = [record(at, moment=moment(f"m{at}", 0.5 + at / 100)) for at in range(3)]
     assert machine_moved(records) == (
-        "The machine held still while latencies were taken: a call of the plain net's file took 0.500 to 0.520 ms "
+        "The machine held still while latencies were taken: a call of the plain net's file took 0.500 ms to 0.520 ms "
         "(n = 3 timings)."
     )
 
@@ -183,10 +204,31 @@ def test_a_machine_that_moved_is_said_to_have_and_what_that_means():
     records = [record(at, moment=moment(f"m{at // 2}", 0.5 + 0.2 * (at // 2))) for at in range(6)]
     text = machine_moved(records)
     assert "moved by x 1.80" in text
-    assert "0.500 to 0.900 ms (n = 3 timings)" in text, "records that share a timing are one"
-    assert "as of the moment when that call took 0.500 ms" in text
+    assert "0.500 ms to 0.900 ms (n = 3 timings)" in text, "records that share a timing are one"
+    assert "as of the moment when that took 0.500 ms" in text
     mixed = [*records, record(9, moment=moment("m9", 0.5, refers=0.7))]
     assert "as of the moment" not in machine_moved(mixed), "two caches, two moments"
+    assert "milliseconds refer to 2 moments" in machine_moved(mixed)
+
+
+def test_the_machines_of_a_cluster_are_told_apart():
+    fast = [record(at, moment=moment(f"f{at}", 0.5), hardware={"cpu": "fast"}) for at in range(2)]
+    slow = [record(at, moment=moment(f"s{at}", 1.5), hardware={"cpu": "slow"}) for at in range(2)]
+    text = machine_moved([*fast, *slow])
+    assert text.count("held still") == 2
+    assert "fast: The machine" in text
+    assert "slow: The machine" in text
+
+
+def test_on_a_gpu_the_yardstick_is_called_what_it_is():
+    text = machine_moved([record(moment=moment("m", 0.5) | {"device": "cuda"})])
+    assert "a fixed product of matrices on the GPU took 0.500 ms" in text
+    assert "plain net" not in text
+
+
+def test_records_that_an_earlier_version_timed_are_told():
+    text = machine_moved([record(0, moment=moment("m", 0.5)), record(1, half=None)])
+    assert "An earlier version timed 1 of the 2 records" in text
 
 
 def test_records_that_were_never_timed_so_say_nothing():

@@ -14,7 +14,7 @@ from tricksearch.contract import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.report.embedded import embedded_data, yaml_scalar
-from tricksearch.report.headline import accuracy_caveat, details, headline
+from tricksearch.report.headline import caveat, details, headline
 from tricksearch.report.view import accuracy_interval, make_view
 from tricksearch.study.study import Study
 
@@ -37,8 +37,13 @@ def _record(trial: int, accuracy: float | None, latency: float | None, **more) -
         seed=0,
         recipe={},
         measures={name: value for name, value in measures.items() if value is not None},
-        **{"validation_images": 1000, "latency_runs": 100, **more},
+        **{"validation_images": 1000, "latency_runs": 100, **_timing(latency), **more},
     )
+
+
+def _timing(latency: float | None) -> dict[str, float]:
+    """The interval of a latency that is known to a percent."""
+    return {} if latency is None else {"latency_low_ms": latency * 0.99, "latency_high_ms": latency * 1.01}
 
 
 @given(JSON)
@@ -64,7 +69,7 @@ def test_other_objectives_have_their_own_direction() -> None:
     view = make_view(records, ["params", "accuracy"])
     assert (view.y, view.x) == ("params", "accuracy")
     assert view.front == [1, 2]
-    assert headline(view) == "No recipes are better than the baseline on both parameters and accuracy."
+    assert headline(view) == "No recipe is better than the baseline on both parameters and accuracy."
     assert make_view(records, ["latency_ms"]).objectives == ("latency_ms", "accuracy")
 
 
@@ -82,11 +87,9 @@ def test_front_knee_and_better_are_over_all_objectives() -> None:
     assert (view.y, view.x, view.plotted) == ("accuracy", "latency_ms", [0, 1, 2, 3, 4])
     assert (view.front, view.knee, view.better) == ([1, 2, 3], 2, [2])
     assert headline(view) == (
-        "1 recipe is better than the baseline on all 3 objectives, accuracy, latency and parameters."
+        "No recipe is shown to be better than the baseline on all 3 objectives, accuracy, latency and parameters."
     )
-    assert "accuracy overlaps the baseline's" in accuracy_caveat(
-        make_view(records, ("params", "latency_ms", "accuracy"))
-    )
+    assert "accuracy overlaps the baseline's" in caveat(make_view(records, ("params", "latency_ms", "accuracy")))
 
 
 @pytest.mark.parametrize("objectives", [("accuracy", "latency_ms"), ("accuracy", "latency_ms", "params", "f1")])
@@ -116,25 +119,58 @@ def test_the_interval_is_in_percent_and_needs_n() -> None:
 
 
 @pytest.mark.parametrize(
-    ("points", "expected", "sure"),
+    ("points", "expected", "why"),
     [
         ([], "No trial finished", ""),
         ([(None, None)], "No trial finished", ""),
         ([(None, None), (90, 1)], "The baseline did not finish", ""),
         ([(90, 1)], "Only the baseline finished", ""),
-        ([(90, 1), (91, 1)], "No recipes are both more accurate and faster", ""),
-        ([(90, 1), (91, 0.9)], "1 recipe is both more accurate and faster", "accuracy overlaps the baseline's"),
-        ([(90, 1), (99, 0.9)], "1 recipe is both more accurate and faster", "lies wholly above"),
-        ([(90, 1), (91, 0.9), (92, 0.9)], "2 recipes are both more accurate", "None of these 2 has"),
-        ([(90, 1), (91, 0.9), (99, 0.9)], "2 recipes are both more accurate", "1 of these 2 has"),
-        ([(90, 1), (98, 0.9), (99, 0.9)], "2 recipes are both more accurate", "2 of these 2 have"),
+        ([(90, 1), (91, 1)], "No recipe is both more accurate and faster", ""),
+        ([(90, 1), (91, 0.9)], "No recipe is shown to be both more accurate and faster",
+         "1 is so by measured values alone: the 95 % interval of accuracy overlaps the baseline's."),
+        ([(90, 1), (91, 0.995)], "No recipe is shown to be both",
+         "interval of accuracy overlaps the baseline's; the 95 % interval of latency overlaps the baseline's."),
+        ([(90, 1), (99, 0.995)], "No recipe is shown to be both", "alone: the 95 % interval of latency overlaps"),
+        ([(90, 1), (99, 0.9)], "1 recipe is both more accurate and faster",
+         "Its 95 % intervals lie wholly on the better side of the baseline's."),
+        ([(90, 1), (91, 0.9), (92, 0.9)], "No recipe is shown to be both", "2 are so by measured values alone"),
+        ([(90, 1), (91, 0.9), (99, 0.9)], "1 recipe is both more accurate and faster",
+         "1 more is so by measured values alone: the 95 % interval of accuracy overlaps"),
+        ([(90, 1), (98, 0.9), (99, 0.9)], "2 recipes are both more accurate", "Their 95 % intervals lie wholly"),
     ],
 )  # fmt: skip
-def test_the_head_answers_first(points, expected: str, sure: str) -> None:
+def test_the_head_claims_what_its_intervals_carry(points, expected: str, why: str) -> None:
     view = make_view([_record(i, *point) for i, point in enumerate(points)], BOTH)
     assert headline(view).startswith(expected)
-    assert sure in accuracy_caveat(view)
-    assert bool(sure) == bool(accuracy_caveat(view))
+    assert why in caveat(view)
+    assert bool(why) == bool(caveat(view))
+
+
+def test_each_objective_has_to_carry_the_claim() -> None:
+    """F1 by its own error, what is counted exactly, and what has no interval never."""
+
+    def claim(objectives, start, best, **more):
+        records = [_record(0, 90.0, 1.0, **start), _record(1, 99.0, 0.5, **best | more)]
+        return headline(make_view(records, objectives)), caveat(make_view(records, objectives))
+
+    f1 = claim(("f1", "params"), {"f1": 80.0, "f1_error": 1.0, "params": 9}, {"f1": 85.0, "f1_error": 1.0, "params": 8})
+    assert f1[0] == "1 recipe is better than the baseline on both macro F1 and parameters."
+    f1 = claim(("f1", "params"), {"f1": 80.0, "f1_error": 2.0, "params": 9}, {"f1": 85.0, "f1_error": 1.0, "params": 8})
+    assert f1[0].startswith("No recipe is shown to be better")
+    assert "interval of macro F1 overlaps" in f1[1]
+    f1 = claim(("f1", "params"), {"f1": 80.0, "params": 9}, {"f1": 85.0, "f1_error": 1.0, "params": 8})
+    assert "macro F1 has no interval" in f1[1]
+    seconds = claim(("accuracy", "train_seconds"), {"train_seconds": 9.0}, {"train_seconds": 8.0})
+    assert seconds[0].startswith("No recipe is shown")
+    assert "training time has no interval" in seconds[1]
+    untimed = claim(BOTH, {}, {}, latency_low_ms=None, latency_high_ms=None)
+    assert "latency has no interval" in untimed[1]
+
+
+def test_a_baseline_that_was_tried_again_is_the_one_that_finished() -> None:
+    again = replace(_record(1, 90.0, 1.0), phase="baseline")
+    view = make_view([_record(0, None, None), again, _record(2, 99.0, 0.5)], BOTH)
+    assert (view.baseline, view.better) == (1, [2])
 
 
 def test_the_baseline_is_known_by_its_phase_alone() -> None:

@@ -26,11 +26,11 @@ SIMULATED = {
 class Run:
     """One `tricksearch run` in a process group of its own, as a shell would start it."""
 
-    def __init__(self, folder, study):
+    def __init__(self, folder, study, *arguments):
         self.store = folder / "run" / "store.db"
         command = [sys.executable, "-c", "from tricksearch.cli import main; main()", "run", str(study)]
         self.process = subprocess.Popen(
-            [*command, "--out", str(folder / "run")],
+            [*command, "--out", str(folder / "run"), *arguments],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

@@ -40,7 +40,7 @@ def test_a_changed_study_is_said_once_and_keeps_its_records(tmp_path, make_study
     store = open_store(folder, study, discover(study.plugins))
     for number, tricks in enumerate([{}, {"left": {"factor": 1.5}}, {"solo": {"kind": "a"}}]):
         phase = "search" if number else "baseline"
-        store.add([make_record(number, study.recipe(tricks), phase=phase, validation_images=9, latency_runs=9)])
+        store.add([make_record(number, study.recipe(tricks), phase=phase, validation_images=270, latency_runs=9)])
     before = store.records()
     store.close()
 

@@ -206,6 +206,11 @@ def test_an_earlier_run_is_learnt_from_as_far_as_it_fits(make_study, make_loop, 
     play(make_loop(elsewhere, "far/store.db")[0], make_record, hardware={"cpu": "another one"})
     far = make_study(tricks=["right", "solo"], search={"learn_from": ["far"]})
     assert not any(each.comparable for each in make_loop(far, "near.db")[0]._phase._proposer._sampler.outcomes)
+    loop = make_loop(far, "worker.db")[0]
+    loop.finish([record_of(loop.next(), make_record, hardware={"cpu": "another one", "gpus": ["A100"]})])
+    told = [each for each in loop._phase._proposer._sampler.outcomes if each.study]
+    assert told
+    assert all(each.comparable for each in told), "its trials run where the earlier ones ran"
     longer = make_study(tricks=["right", "solo"], search={"learn_from": ["old"]}, train={"epochs": 77})
     assert not any(each.comparable for each in make_loop(longer, "longer.db")[0]._phase._proposer._sampler.outcomes)
 

@@ -137,12 +137,15 @@ def test_a_study_that_stops_trials_survives_a_kill(tmp_path, make_study, registr
 def test_the_variants_of_a_stopped_trial_may_be_proposed_themselves(tmp_path, make_study, make_record, registry_of):
     fixed = {"mode": "static", "per_channel": True, "method": "minmax"}
     study = make_study(tricks={"int8": fixed})  # its space has two recipes
-    for status, left in (("stopped", [{"int8"}]), ("finished", [])):
-        store = Store.at(tmp_path / f"{status}.db")
+    cases = (("stopped", 1, [{"int8"}]), ("finished", 2, []), ("finished", 1, [{"int8"}]))
+    for status, reached, left in cases:  # the last one's process ended before the variant's turn
+        store = Store.at(tmp_path / f"{status}{reached}.db")
         loop = Loop(study, registry_of(study), store, tmp_path, Listener())
         job = loop.next()
         assert [set(tricks) for tricks in job.variants] == [{"int8"}]
-        loop.finish([make_record(0, Recipe.model_validate(job.recipe), status=status)])
+        forms = [job.recipe["tricks"], *job.variants][:reached]
+        recipes = [Recipe.model_validate(job.recipe | {"tricks": tricks}) for tricks in forms]
+        loop.finish([make_record(0, recipe, status=status, variant=at) for at, recipe in enumerate(recipes)])
         job = loop.next()
         assert ([set(job.recipe["tricks"])] if job else []) == left
         store.close()

@@ -12,6 +12,7 @@ import pytest
 
 from tests.ship.shipped import make_run
 from tricksearch.contract import InputError, TrialError
+from tricksearch.records import hardware
 from tricksearch.records.recipe import Recipe
 from tricksearch.ship import export as shipping
 from tricksearch.ship.export import export_run
@@ -19,9 +20,13 @@ from tricksearch.ship.folder import manifest, read_exported
 from tricksearch.ship.verify import verify_folder
 from tricksearch.store.changed_code import go_on
 from tricksearch.store.facts import SOURCES
+from tricksearch.store.run import StoredRun
 from tricksearch.store.store import Store
 from tricksearch.study.recipe_file import load_recipe
+from tricksearch.trial import keys
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.job import Job
+from tricksearch.trial.run import run_trial
 
 
 @pytest.fixture(scope="module")
@@ -90,16 +95,22 @@ def test_an_exported_folder_is_verified_and_a_wrong_record_is_not(exported, tmp_
     assert not claims(accuracy=record.accuracy + one_image).agrees
     assert claims(latency_ratio=found.ratio * 1.2).agrees
     assert claims(latency_ms=record.latency_ms * 100).agrees, "milliseconds differ where the machine's speed does"
-    assert claims(latency_ratio=found.ratio * 100).latency_agrees is False
-    assert claims(latency_ratio=found.ratio / 100).latency_agrees is False
+    assert (claims(latency_ratio=found.ratio / 100).slower, claims(latency_ratio=found.ratio / 100).agrees) == (
+        1,
+        False,
+    )
+    assert (claims(latency_ratio=found.ratio * 100).slower, claims(latency_ratio=found.ratio * 100).agrees) == (
+        -1,
+        True,
+    )
     elsewhere = dataclasses.replace(claims(latency_ratio=found.ratio * 100), same_hardware=False)
-    assert elsewhere.latency_agrees is None
+    assert elsewhere.slower is None
     assert elsewhere.agrees
     exact = dataclasses.replace(found.timing, copies=(0.0, 0.0, 0.0))
-    for ratio, agrees in ((1.24, True), (1.27, False), (1 / 1.24, True), (1 / 1.27, False)):
+    for ratio, slower in ((1.24, 0), (1.27, -1), (1 / 1.24, 0), (1 / 1.27, 1)):
         sure = dataclasses.replace(record, measures={**record.measures, "latency_ratio": ratio}, latency_low_ms=None)
         shipped = dataclasses.replace(exported["1"], record=sure)
-        assert dataclasses.replace(found, exported=shipped, timing=exact).latency_agrees is agrees
+        assert dataclasses.replace(found, exported=shipped, timing=exact).slower == slower
 
 
 def test_a_folder_that_an_earlier_version_exported_is_verified_without_its_latency(exported, tmp_path):
@@ -111,7 +122,7 @@ def test_a_folder_that_an_earlier_version_exported_is_verified_without_its_laten
     (folder / "record.json").write_text(manifest(body, files))
     compared = verify_folder(folder)
     assert compared.timing is None
-    assert compared.latency_agrees is None
+    assert compared.slower is None
     assert compared.agrees
 
 
@@ -162,6 +173,62 @@ def test_a_pruned_model_is_made_again_the_same(copy, exported):
         assert (copy / "again" / name).read_bytes() == (exported["1"].folder / name).read_bytes()
     shutil.rmtree(cache.folder / "deploy")
     assert export_run(copy, "1", copy / "third").made_again == ("deploy",)
+
+
+def test_what_another_process_made_is_found_as_it_was_measured(copy, monkeypatch):
+    """The asking process sees another processor and no GPU, as the head of a cluster; the record is a GPU worker's."""
+    real = shipping._read
+
+    def on_a_gpu(folder, url=None):
+        run = real(folder, url)
+        records = [
+            dataclasses.replace(each, recipe=each.recipe | {"train": each.recipe["train"] | {"device": "cuda"}})
+            for each in run.records
+        ]
+        return dataclasses.replace(run, records=records)
+
+    monkeypatch.setattr(shipping, "_read", on_a_gpu)
+    monkeypatch.setattr(keys, "hardware", lambda: {"cpu": "another", "gpus": ["A100", "A100"]})
+    notes = []
+    shipped = export_run(copy, "1", copy / "out", notes.append)
+    assert (shipped.made_again, notes) == ((), [])
+    shutil.rmtree(copy / "cache" / "deploy")
+    monkeypatch.setattr(shipping, "_read", real)
+    assert export_run(copy, "1", copy / "again").made_again == ("deploy",), "and as much of it as is left"
+
+
+def test_a_worker_s_view_of_the_gpus_is_no_other_hardware(exported, monkeypatch):
+    machine = exported["0"].record.hardware | {"gpus": ["A100", "A100"]}
+    monkeypatch.setattr(hardware, "hardware", lambda: machine)
+    assert verify_folder(exported["0"].folder).same_hardware
+    monkeypatch.setattr(hardware, "hardware", lambda: machine | {"cpu": "another"})
+    assert not verify_folder(exported["0"].folder).same_hardware
+
+
+def test_what_was_confirmed_is_what_ships(copy):
+    """Fresh runs, whatever the search saw of their recipe, and the card gives their mean and the test images'."""
+    with StoredRun.open(copy) as run:
+        study, searched = run.study, run.records()[1]
+        jobs = [
+            Job.of(
+                study.recipe(tricks), seed, cache=copy / "cache", trial=trial, phase="confirm", test=True, fresh=True
+            )
+            for trial, (tricks, seed) in enumerate([({}, 7), (searched.tricks, 7), (searched.tricks, 8)], start=2)
+        ]
+        records = [record for job in jobs for record in run_trial(job, reraise=(Exception,))]
+        run.store.add(records)
+    shipped = export_run(copy, "knee", copy / "out").exported
+    assert (shipped.record.trial, shipped.record.phase) in {(2, "confirm"), (3, "confirm")}
+    shipped = export_run(copy, f"latency_ms <= {searched.latency_ms * 1e6}", copy / "within").exported
+    assert shipped.record.trial in (2, 3)
+    shipped = export_run(copy, "3", copy / "third").exported
+    card = (shipped.folder / "README.md").read_text()
+    mean = (records[1].accuracy + records[2].accuracy) / 2
+    assert "| measure | this model | mean of 2 fresh runs | plain baseline | difference of the mean |" in card
+    assert f"| {mean:.2f} % |" in card
+    assert f"The recipe (record {searched.id} of the search) was confirmed by 2 trainings with fresh seeds" in card
+    assert f"On n = {records[1].test_images} test images this model has {records[1].test_accuracy:.2f} %" in card
+    assert "flatter" not in card
 
 
 @pytest.mark.parametrize("gone", ["", "score", "*"])

@@ -101,7 +101,10 @@ def test_predict_reads_an_image_as_the_data_set_would(exported, tmp_path, monkey
     random = np.random.default_rng(0)
     for kind, shape in (("a", (8, 8, 3)), ("b", (21, 13, 3))):
         (tmp_path / "images" / kind).mkdir(parents=True)
-        Image.fromarray(random.integers(0, 256, shape, np.uint8)).save(tmp_path / "images" / kind / "one.png")
+        exif = Image.Exif()
+        exif[0x0112] = 6  # a viewer turns it by a quarter
+        image = Image.fromarray(random.integers(0, 256, shape, np.uint8))
+        image.save(tmp_path / "images" / kind / "one.png", exif=exif)
     wanted = read(DataSettings(name="image_folder", root=str(tmp_path / "images"), size=8), print).train.pixels
     about = {"input": {"channels": 3, "height": 8, "width": 8}, "image_modes": ["RGB"], "classes": ["a", "b"]}
     monkeypatch.setattr(predict, "preprocessing", lambda: about)

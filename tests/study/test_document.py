@@ -166,12 +166,16 @@ def test_a_missing_file_names_the_nearest(write, tmp_path):
         read_yaml(tmp_path)
 
 
-def test_the_first_problem_of_the_file_is_told_and_the_others_are_counted(write):
+def test_all_problems_of_the_file_are_told_by_their_lines(write):
     document = read_yaml(write("train:\n  momentum: 2\n  epoch: 3\n  epochs: 0\n"))
     with pytest.raises(InputError) as error:
         validate(document, TrainSettings, ("train",))
-    assert error.value.place.endswith("line 2, key train.momentum")
-    assert error.value.rule == "must be below 1, got 2 (and 2 more problems)"
+    assert [(problem.place.split(", ", 1)[1], problem.rule) for problem in error.value.all] == [
+        ("line 2, key train.momentum", "must be below 1, got 2"),
+        ("line 3, key train.epoch", "'epoch' is not a key here"),
+        ("line 4, key train.epochs", "must be at least 1, got 0"),
+    ]
+    assert str(error.value).splitlines()[0] == "3 problems."
 
 
 def test_validate_gives_the_model(write):
@@ -211,6 +215,8 @@ def test_the_yaml_of_a_recipe_is_that_recipe(write):
         ("tricks:\n  NAME:\n    FIELD: [1]", 3, "tricks.NAME.FIELD", "a number is needed, not [1]", ""),
         ("tricks:\n  ONE: {}\n  OTHER: {}", 1, "tricks", "and only one of a recipe may", "keep one of them"),
         ("tricks: [NAME]", 1, "tricks", "must be a mapping of keys", ""),
+        ("data: {root: x}", 1, "data.root", "there is a 'root' and no 'name'", "add 'name: image_folder'"),
+        ("net: resnet18.a1_in1k", 1, "net.name", "'a1_in1k' in 'resnet18.a1_in1k' names trained", "write 'resnet18'"),
         ("trick: {}", 1, "trick", "'trick' is not a key here", "did you mean 'tricks'?"),
         ("seed: -1", 1, "seed", "must be at least 0, got -1", ""),
         ("data: digitz", 1, "data.name", "digitz", "did you mean 'digits'?"),

@@ -24,7 +24,7 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.data import load_data
 from tricksearch.trial.job import Job
-from tricksearch.trial.keys import latency_key, score_key, stage_keys
+from tricksearch.trial.keys import latency_key, plain_net, score_key, stage_keys
 from tricksearch.trial.measuring.machine_lock import Machine
 from tricksearch.trial.measuring.runner import Runner
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
@@ -232,10 +232,11 @@ def keys(make_bench, tiny_recipe):
         registry, data = discover(recipe.plugins), load_data(recipe.data)
         made = stage_keys(recipe, 0, bench.tricks, data, bench.precision, registry, test=True)
         graph = Deployable(Path("model.onnx"))
+        plain = plain_net(recipe, (1, 8, 8), len(data.classes))
         return vars(made) | {
             "score": score_key(made.score, runtime),
             "test": score_key(made.test, runtime),
-            "latency": latency_key(recipe, graph, "skeleton", bench.tricks, runtime),
+            "latency": latency_key(recipe, graph, "skeleton", bench.tricks, runtime, plain),
         }
 
     return of

@@ -114,13 +114,13 @@ def test_the_first_time_of_the_yardstick_is_what_milliseconds_refer_to(context, 
     def taking(milliseconds, **others):
         return steady_timing(1.0, recipe.latency, yardstick_ms=milliseconds, **others)
 
-    assert known_yardstick_ms(recipe, plain, "cpu", known) is None
-    assert yardstick_ms(recipe, plain, "cpu", taking(2.0, disturbed=0.7), known) == 2.0
-    assert known_yardstick_ms(recipe, plain, "cpu", known) is None, "a disturbed moment is nothing to refer to"
-    assert yardstick_ms(recipe, plain, "cpu", taking(0.5), known) == 0.5
-    assert yardstick_ms(recipe, plain, "cpu", taking(0.9), known) == 0.5
-    assert known_yardstick_ms(recipe, plain, "cpu", known) == 0.5
-    assert yardstick_ms(tiny_recipe(train={"epochs": 3}), plain, "cpu", taking(0.9), known) == 0.5
-    assert yardstick_ms(recipe, plain, "cuda", taking(0.9), known) == 0.9, "another device has another yardstick"
-    assert yardstick_ms(tiny_recipe(latency={"batch": 2}), plain, "cpu", taking(1.5), known) == 1.5
-    assert yardstick_ms(tiny_recipe(latency={"threads": 2}), plain, "cpu", taking(0.4), known) == 0.4
+    assert known_yardstick_ms(recipe, plain.key, "cpu", known) is None
+    assert yardstick_ms(recipe, plain.key, "cpu", taking(2.0, disturbed=0.7), known) == 2.0
+    assert known_yardstick_ms(recipe, plain.key, "cpu", known) is None, "a disturbed moment is nothing to refer to"
+    assert yardstick_ms(recipe, plain.key, "cpu", taking(0.5), known) == 0.5
+    assert yardstick_ms(recipe, plain.key, "cpu", taking(0.9), known) == 0.5
+    assert known_yardstick_ms(recipe, plain.key, "cpu", known) == 0.5
+    assert yardstick_ms(tiny_recipe(train={"epochs": 3}), plain.key, "cpu", taking(0.9), known) == 0.5
+    assert yardstick_ms(recipe, plain.key, "cuda", taking(0.9), known) == 0.9, "another device has another yardstick"
+    assert yardstick_ms(tiny_recipe(latency={"batch": 2}), plain.key, "cpu", taking(1.5), known) == 1.5
+    assert yardstick_ms(tiny_recipe(latency={"threads": 2}), plain.key, "cpu", taking(0.4), known) == 0.4

@@ -31,7 +31,7 @@ def timed(records, tmp_path):
     return timed_front(records, Cache(tmp_path / "cache"), discover())
 
 
-def test_each_graph_is_timed_once_with_the_others(front, tmp_path):
+def test_each_graph_is_timed_once_with_the_others(front, tmp_path, numbered_timings):
     records = front()
     assert [record.status for record in records] == ["finished"] * 4
     found = timed(records, tmp_path)
@@ -49,7 +49,7 @@ def test_what_was_measured_elsewhere_or_is_gone_is_left_out(front, tmp_path, num
     first, second, third, _ = front()
     elsewhere = replace(first, hardware={"cpu": "another"})
     gone = tiny_recipe(net={"widths": [64]}).model_dump(mode="json")
-    lost = replace(second, recipe=gone, recipe_key="", graph="lost")
+    lost = replace(second, recipe=gone, recipe_key="", graph="lost", keys={})
     found = timed([elsewhere, lost, third], tmp_path)
     assert found["graphs"].keys() == {third.graph}
     assert found["left_out"] == {
@@ -57,7 +57,7 @@ def test_what_was_measured_elsewhere_or_is_gone_is_left_out(front, tmp_path, num
         "lost": "its file is no longer in the cache",
     }
     assert timed([elsewhere], tmp_path)["graphs"] == {}
-    assert timed([], tmp_path) == {"graphs": {}, "ties": [], "left_out": {}}
+    assert timed([], tmp_path) == {"graphs": {}, "ties": [], "left_out": {}, "disturbed": []}
 
 
 def test_graphs_that_tie_share_one_latency(front, tmp_path, numbered_timings, steady_timing, monkeypatch):
@@ -68,7 +68,7 @@ def test_graphs_that_tie_share_one_latency(front, tmp_path, numbered_timings, st
 
     def time(runner, settings, fastest_ms=None):
         rows = zip((2.0, 2.0, 3.0), levels, strict=True)
-        return [steady_timing(ms, settings, copies=tuple(np.log(ms) + row)) for ms, row in rows]
+        return [steady_timing(ms, settings, copies=tuple(np.log(ms) + row), p95=1.1 * ms) for ms, row in rows]
 
     monkeypatch.setattr(Runner, "time", time)
     found = timed(records[:3], tmp_path)
@@ -81,3 +81,18 @@ def test_graphs_that_tie_share_one_latency(front, tmp_path, numbered_timings, st
     assert sorted(first["timing"]["tie"]) == sorted((one, other))
     assert third["latency_ms"] > first["latency_high_ms"]
     assert "tie" not in third["timing"]
+    for measured in (first, second):
+        assert measured["latency_ms"] <= measured["latency_p95_ms"]
+        assert measured["throughput"] == pytest.approx(1e3 / measured["latency_ms"])
+
+
+def test_what_was_disturbed_is_left_out_and_named(front, tmp_path, numbered_timings, steady_timing, monkeypatch):
+    records = front()
+
+    def time(runner, settings, fastest_ms=None):
+        return [steady_timing(1.0, settings, disturbed=0.8)] * 3
+
+    monkeypatch.setattr(Runner, "time", time)
+    result = timed(records[:3], tmp_path)
+    assert result["graphs"] == {}
+    assert sorted(result["disturbed"]) == sorted(result["left_out"]) == sorted(record.graph for record in records[:3])

@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import traceback
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any, Literal
 
 import typer
 
+from tricksearch.cli.say import say
 from tricksearch.contract.errors import InputError, TrialError
 
 app = typer.Typer(
@@ -260,33 +260,24 @@ def main(arguments: list[str] | None = None) -> None:
         if code == INTERRUPTED:  # typer turns a KeyboardInterrupt into this code
             raise KeyboardInterrupt
     except InputError as error:
-        code = _say(error_out, f"Error: {error}", 2, debug)
+        several = [f"- {problem}" for problem in error.all] if error.others else []
+        code = say(error_out, f"Error: {len(several)} problems." if several else f"Error: {error}", 2, debug, several)
     except TrialError as error:
-        code = _say(error_out, f"Failed: {error}.", 1, debug)
+        code = say(error_out, f"Failed: {error}.", 1, debug)
     except USAGE_ERROR as error:
         error.show(file=error_out)  # type: ignore[attr-defined]
         code = 2
     except (KeyboardInterrupt, typer.Abort):
         stored = " What has finished is stored; the same command goes on from there." if "run" in given else ""
-        code = _say(error_out, f"Interrupted.{stored}", INTERRUPTED, debug)
+        code = say(error_out, f"Interrupted.{stored}", INTERRUPTED, debug)
     except typer.Exit as error:
         code = error.exit_code
     except OSError as error:
-        code = _say(error_out, f"Error: {error}. What has finished is stored.", 2 if error.errno == 28 else 1, debug)
+        code = say(error_out, f"Error: {error}. What has finished is stored.", 2 if error.errno == 28 else 1, debug)
     except Exception as error:
-        code = _say(error_out, f"Failed: {type(error).__name__}: {error} (--debug shows where).", 1, debug)
+        code = say(error_out, f"Failed: {type(error).__name__}: {error} (--debug shows where).", 1, debug)
     error_out.flush()
     sys.exit(code if isinstance(code, int) else 0)
-
-
-def _say(out: Any, text: str, code: int, debug: bool) -> int:
-    import textwrap
-
-    if debug:
-        traceback.print_exc(file=out)
-    width = min(100, os.get_terminal_size(out.fileno()).columns if out.isatty() else 100)
-    print(textwrap.fill(" ".join(text.split()), width, break_long_words=False, break_on_hyphens=False), file=out)
-    return code
 
 
 def _interrupt_on(number: signal.Signals) -> None:

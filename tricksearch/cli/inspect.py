@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -14,21 +15,30 @@ from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import machine_line
+from tricksearch.records.settings import TrainSettings
 from tricksearch.records.timing import with_error
+from tricksearch.trial.training.augment import KINDS
 
 
 def check_command(path: Path) -> None:
     """Check a study without training."""
     terminal = Terminal()
-    from tricksearch.search.check import check_study
+    from tricksearch.search.check import check_net_sees, check_study
     from tricksearch.search.space.space import Space
     from tricksearch.study.study import load_study
     from tricksearch.trial.data.loaded import cached_data
 
     study = load_study(path)
-    load_shown(study.data, terminal)
+    with contextlib.suppress(InputError):  # it is told below, with the other problems
+        load_shown(study.data, terminal, notes=False)
     registry = check_study(study)
     data = cached_data(study.data)
+    notes = (
+        *data.notes,
+        *data.origins,
+        augmentation_note(study.train, data.augment),
+        *check_net_sees(study.base_recipe(), data),
+    )
     size = Space.of(study, registry).size()
     on = [name for name, use in study.tricks.items() if use.use != "never"]
     lines = [
@@ -36,6 +46,7 @@ def check_command(path: Path) -> None:
         f"data: {data.name}, {len(data.classes)} classes; "
         f"{len(data.train)} training, {len(data.validation)} validation and {len(data.test)} test images of "
         f"{' x '.join(str(side) for side in data.train.pixels.shape[1:])}",
+        *(f"data: {note}" for note in notes),
         f"net: {study.net.name}; {study.train.epochs} epochs",
         f"tricks: {', '.join(on)}",
         f"search: {study.search.trials} trials; the space has {f'{size:,}' if size else 'endlessly many'} recipes",
@@ -45,17 +56,34 @@ def check_command(path: Path) -> None:
         terminal.console.print(line, markup=False)
 
 
+def augmentation_note(train: TrainSettings, of_data: str) -> str:
+    """What is done to training images in every recipe, and how to have it otherwise."""
+    kind = of_data if train.augment == "auto" else train.augment
+    done = {
+        "none": "neither mirrored nor shifted",
+        "crop": "shifted by up to an eighth of each side, not mirrored",
+        "flip_crop": "mirrored left to right at random, and shifted by up to an eighth of each side",
+    }[kind]
+    why = "as suits this data set; " if train.augment == "auto" else ""
+    others = ", ".join(other for other in KINDS if other != kind)
+    return f"training images are {done} ({why}train.augment: {kind}; else {others})"
+
+
 def trial_command(path: Path, seed: int | None) -> None:
     """Run one trial here."""
     debug = bool(os.environ.get("TRICKSEARCH_DEBUG"))
     terminal = None if debug else Terminal()
     console = terminal.console if terminal else Console(highlight=False)
+    from tricksearch.search.check import check_net_sees
     from tricksearch.study.recipe_file import load_recipe
+    from tricksearch.trial.data.loaded import cached_data
     from tricksearch.trial.job import Job
     from tricksearch.trial.run import run_trial
 
     recipe, own_seed = load_recipe(path)
     load_shown(recipe.data, terminal)
+    for note in check_net_sees(recipe, cached_data(recipe.data)):
+        console.print(note, markup=False)
     record = run_trial(
         Job.of(recipe, own_seed if seed is None else seed, cache=Path("runs") / ".cache"),
         note=lambda stage: console.print(f"{stage} ...", style="dim"),
@@ -74,12 +102,16 @@ def trial_command(path: Path, seed: int | None) -> None:
     if record.device_ms is not None:
         p95 = record.device_p95_ms or float("nan")
         console.print(f"on the GPU alone, by its own events: {record.device_ms:.3f} ms, p95 {p95:.3f} ms")
+    yardstick = "the plain net's file" if record.timing["device"] == "cpu" else "a product of matrices on the GPU"
     console.print(
-        f"The latency is its ratio to the plain net's file, timed in turn with it in {record.latency_rounds} rounds, "
-        f"while a call of that took {MEASURES['latency_ms'].text(record.timing['baseline_ms'])} "
+        f"The latency is its ratio to {yardstick}, "
+        f"timed in turn with it in {record.latency_rounds} rounds, "
+        f"while a call of that took {MEASURES['latency_ms'].text(record.timing['yardstick_ms'])} "
         f"({MEASURES['latency_ms'].text(record.timing['fastest_ms'])} at the machine's fastest).",
         markup=False,
     )
+    if record.form:
+        console.print(f"file: {record.form}", markup=False)
     if record.latency_note:
         console.print(f"latency: {record.latency_note}", markup=False)
 
@@ -91,7 +123,6 @@ def doctor_command() -> None:
 
     from tricksearch.contract import discover
     from tricksearch.records.hardware import hardware, versions
-    from tricksearch.records.settings import TrainSettings
     from tricksearch.study.document import unavailable
     from tricksearch.trial.training.precision import choose_precision
 

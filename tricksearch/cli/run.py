@@ -11,8 +11,8 @@ from rich.console import Console
 from tricksearch.cli import formats
 from tricksearch.cli.terminal import Terminal
 from tricksearch.contract.errors import InputError
-from tricksearch.records.averages import averaged
-from tricksearch.records.constraints import baseline_of
+from tricksearch.records.averages import shown
+from tricksearch.records.constraints import baseline_of, not_in_force
 from tricksearch.records.record import SEARCH_PHASES, STOPPED, Record
 from tricksearch.records.settings import DataSettings
 from tricksearch.records.timing import machine_moved, ties_line
@@ -120,8 +120,11 @@ def run_and_show(study: Study, terminal: Terminal, options: RunOptions) -> None:
         raise RuntimeError(f"no trial finished: {reasons[:400]}")
 
 
-def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = False) -> None:
-    """Load the data while its progress can be seen; what follows finds it in memory."""
+def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = False, notes: bool = True) -> None:
+    """Load the data while its progress can be seen; what follows finds it in memory.
+
+    With `notes`, what a person should know of how the files were read is printed too.
+    """
     from tricksearch.trial.data.loaded import cached_data
 
     if terminal is None:
@@ -130,18 +133,20 @@ def load_shown(settings: DataSettings, terminal: Terminal | None, quiet: bool = 
         cached_data(settings)
     else:
         with terminal.shown():
-            cached_data(settings, lambda line: terminal.console.print(line, markup=False))
+            data = cached_data(settings, lambda line: terminal.console.print(line, markup=False))
+        for note in data.notes if notes else ():
+            terminal.console.print(f"data: {note}", markup=False)
 
 
 def _show(console: Console, records: list[Record], study: Study, folder: Path, why: str) -> None:
     if study.trial == "simulated":
         console.print("Simulated: nothing was trained.", style="bold")
-    front = study.goals.front(records)
+    means = shown(records)
+    front = study.goals.front_of_means(means)
     trials = sum(record.variant == 0 for record in records)
     searched = sum(record.variant == 0 and record.phase in SEARCH_PHASES for record in records)
     stopped = sum(record.status == STOPPED for record in records)
     failed = sum(not record.finished for record in records) - stopped
-    means = averaged(records)
     baseline = baseline_of(means)
     again = sum(mean.runs > 1 for mean in means)
     images = next((record.validation_images for record in records if record.finished), 0)
@@ -152,7 +157,7 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
     )
     if "search" in study.phases and searched < study.search.trials and not why:
         console.print(f"The search ended below {study.search.trials} trials: no recipe is left that was not tried.")
-    for sentence in (machine_moved(means), ties_line(means)):
+    for sentence in (not_in_force(study.constraints, means), machine_moved(means), ties_line(means)):
         if sentence:
             console.print(sentence, markup=False)
     if not front:
@@ -163,6 +168,6 @@ def _show(console: Console, records: list[Record], study: Study, folder: Path, w
             rows, study.objectives, baseline, f"The front ({formats.count(len(front), 'record')}) and the baseline"
         )
     )
-    best = study.goals.knee(records)
+    best = study.goals.knee_of_means(means)
     if best is not None:
         console.print(f"The knee of the front is trial {best.id}: {folder / 'best.yaml'}", soft_wrap=True)

@@ -19,6 +19,7 @@ from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import machine_line
 from tricksearch.records.timing import with_error
 
+_SPEED = {None: "not judged", 0: "agrees", -1: "faster", 1: "DIFFERS"}
 UNITS = {"": 1, "B": 1} | {
     f"{prefix}{kind}": base**power
     for power, prefix in enumerate("KMGT", 1)
@@ -61,7 +62,7 @@ def verify_command(folder: Path) -> None:
         "right images",
         f"{then} of {record.validation_images}",
         f"{round(scores.accuracy * scores.n / 100)} of {scores.n}",
-        _verdict(comparison.accuracy_agrees),
+        "agrees" if comparison.accuracy_agrees else "DIFFERS",
     )
     table.add_row(
         "accuracy", MEASURES["accuracy"].text(record.accuracy), MEASURES["accuracy"].text(scores.accuracy), ""
@@ -72,7 +73,7 @@ def verify_command(folder: Path) -> None:
             ratio.title,
             ratio.text(record.value("latency_ratio")),
             ratio.text(comparison.ratio),
-            _verdict(comparison.latency_agrees),
+            _SPEED[comparison.slower],
         )
         table.add_row("latency", ms.text(record.latency_ms), ms.text(timing.ms), "")
         then_ms = record.timing.get("refers_to_ms")
@@ -89,11 +90,12 @@ def verify_command(folder: Path) -> None:
         console.print(f"{name} {here} here, {measured} in the record", markup=False)
     if not comparison.agrees:
         console.print(
-            f"It differs from its record. The accuracy must be the same to the last image, the latency as a ratio to "
-            f"the plain net's within {100 * TOLERANCE:.0f} % beyond its interval."
+            f"It differs from its record. The accuracy must be the same to the last image, and the latency as a ratio "
+            f"to the plain net's no more than {100 * TOLERANCE:.0f} % beyond its interval above the record's."
         )
         raise typer.Exit(1)
-    console.print("It agrees with its record.")
+    faster = ", and is faster here" if comparison.slower == -1 else ""
+    console.print(f"It agrees with its record{faster}.")
 
 
 def cache_command(folder: Path, keep: str | None) -> None:
@@ -140,10 +142,6 @@ def _console() -> tuple[Console, Callable[[str], None]]:
     debug = bool(os.environ.get("TRICKSEARCH_DEBUG"))
     console = Console(highlight=False) if debug else Terminal().console
     return console, lambda stage: console.print(f"{stage} ...", style="dim")
-
-
-def _verdict(agrees: bool | None) -> str:
-    return "not judged" if agrees is None else "agrees" if agrees else "DIFFERS"
 
 
 def _megabytes(size: int) -> str:

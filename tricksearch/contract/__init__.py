@@ -11,7 +11,7 @@ from tricksearch.contract.discovery import (
     source_text,
 )
 from tricksearch.contract.domains import Choice, Domain, DomainError, Float, Int, Json, Net
-from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, nearest
+from tricksearch.contract.errors import Diverged, InputError, NotApplicable, TrialError, collecting, nearest, together
 from tricksearch.contract.hook_types import (
     PRECISIONS,
     Batch,
@@ -72,6 +72,7 @@ __all__ = [
     "broken_contract",
     "build",
     "card",
+    "collecting",
     "defaults",
     "discover",
     "domains",
@@ -84,5 +85,6 @@ __all__ = [
     "source_hash",
     "source_text",
     "stages",
+    "together",
     "trick_name",
 ]

@@ -12,7 +12,6 @@ EARLIER: Mapping[str, str] = {
     "f163b01331e6a7ea": "code:ea2a51cf648bb8f1",
     "c97c7bb3b9f3c780": "code:ae74d83daed5b58f",
     "feef9a7e16b4668c": "code:0735f24cf7840091",
-    "ba1ef6ae4493c75b": "code:fec487f1fb6f9bb0",
     "f6f7f5b7833a04d6": "code:3c6171ec1416130a",
     "4ec5ef585db06d88": "code:8f45e778c37c2f8b",
     "43da77a593ca3c27": "code:c6a78b3570323037",

@@ -2,17 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 
 class InputError(Exception):
-    """Something that the user gave cannot be used. Printed as one paragraph; the exit code is 2."""
+    """Something that the user gave cannot be used. Printed as one paragraph; the exit code is 2.
+
+    `others` are the problems that were found together with this one.
+    """
 
     def __init__(self, rule: str, *, place: str = "", remedy: str = "") -> None:
         parts = [f"{place}: {rule}" if place else rule, remedy[:1].upper() + remedy[1:]]
         super().__init__(" ".join(part if part[-1] in ".?!" else f"{part}." for part in parts if part))
         self.rule, self.place, self.remedy = rule, place, remedy
+        self.others: tuple[InputError, ...] = ()
+
+    @property
+    def all(self) -> tuple[InputError, ...]:
+        """Each of the problems that were found together, as an error of its own."""
+        return (InputError(self.rule, place=self.place, remedy=self.remedy), *self.others)
+
+    def __str__(self) -> str:
+        first = super().__str__()
+        if not self.others:
+            return first
+        return "\n".join([f"{1 + len(self.others)} problems.", *(f"- {text}" for text in (first, *self.others))])
 
 
 class TrialError(Exception):
@@ -32,6 +48,23 @@ class Diverged(TrialError):
     """The training loss stopped being a finite number."""
 
     status = "diverged"
+
+
+def together(problems: Sequence[InputError]) -> InputError:
+    """One error for these problems, of which there is at least one; each is told once."""
+    different = list({str(problem): problem for found in problems for problem in found.all}.values())
+    error = different[0]
+    error.others = tuple(different[1:])
+    return error
+
+
+@contextlib.contextmanager
+def collecting(problems: list[InputError]) -> Iterator[None]:
+    """Add the InputErrors of a block to the problems, so that what comes after the block is looked at too."""
+    try:
+        yield
+    except InputError as error:
+        problems.extend(error.all)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

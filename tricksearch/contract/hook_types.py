@@ -74,6 +74,7 @@ class Deployable:
     format: str = "onnx"  # what a runtime must be able to read
     precision: str = "fp32"  # of the arithmetic: one of PRECISIONS
     input: str = "images"  # name of the graph's input
+    note: str = ""  # which form was chosen here and why, where there was a choice: record, card and report show it
 
     @property
     def files(self) -> tuple[Path, ...]:

@@ -44,6 +44,28 @@ def averaged(records: Iterable[Record]) -> list[Record]:
     return RecipeMeans(records).means()
 
 
+def shown(records: Sequence[Record]) -> list[Record]:
+    """What people are shown of each recipe, and choose by: `averaged`, with fresh runs in place of the searched ones.
+
+    A value that the search chose by flatters what it chose. Where a confirmation has run a recipe, its measures are
+    the mean of those runs alone, `confirmed` is their number, and its id remains that of its first searched run.
+    """
+    fresh = confirmed_runs(records)
+    means = {mean.recipe_key: mean for mean in averaged(records)}
+    for key, runs in fresh.items():
+        mean = replace(mean_of(runs), runs=len(runs), confirmed=len(runs), timed_again={})
+        first = means.get(key)
+        if first is not None:
+            mean = replace(mean, trial=first.trial, variant=first.variant, phase=first.phase, seed=first.seed)
+        means[key] = mean
+    return list(means.values())
+
+
+def confirmed_runs(records: Iterable[Record]) -> dict[str, list[Record]]:
+    """The finished runs of the confirmation, by their recipe's key."""
+    return by_recipe(record for record in records if record.phase == "confirm" and record.finished)
+
+
 def by_recipe(records: Iterable[Record]) -> dict[str, list[Record]]:
     """The runs of each recipe, by the recipe's key, in the order of the records."""
     groups: dict[str, list[Record]] = {}

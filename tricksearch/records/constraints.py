@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Any
 
 from tricksearch.contract import TrialError
@@ -53,12 +53,11 @@ def in_doubt(bounds: Iterable[Bound], measures: Mapping[str, Any]) -> list[str]:
     """The broken bounds, as the study wrote them, that the error of a timing may alone have broken.
 
     These lie within the 95 % interval of the latency, `latency_low_ms` to `latency_high_ms`; what follows from a
-    latency, such as the throughput, has an interval as wide as that.
+    latency, such as the throughput, has an interval as wide as that. A timing without an interval, of which one copy
+    alone could be loaded, rules out nothing.
     """
     low, high = measures.get("latency_low_ms"), measures.get("latency_high_ms")
-    if not low or not high:
-        return []
-    factor, doubtful = sqrt(high / low), []
+    factor, doubtful = sqrt(high / low) if low and high else inf, []
     for bound in bounds:
         measured = measures.get(bound.measure)
         if measured is None or not MEASURES[bound.measure].timed or bound.holds(measured):
@@ -123,6 +122,17 @@ def resolved(constraints: Iterable[str], records: Sequence[Record]) -> list[Boun
     baseline = baseline_of(records)
     bounds = (Constraint.parse(text).bound(baseline) for text in constraints)
     return [bound for bound in bounds if bound is not None]
+
+
+def not_in_force(constraints: Iterable[str], records: Sequence[Record]) -> str:
+    """Which limits reject nothing, because the baseline did not finish, in a sentence; "" where there are none."""
+    tried = any(record.phase == "baseline" for record in records)
+    open_limits = [text for text in constraints if Constraint.parse(text).bound(baseline_of(records)) is None]
+    if not records or not open_limits:
+        return ""
+    them = "it is" if len(open_limits) == 1 else "they are"
+    why = "did not finish" if tried else "has not been run"
+    return f"Not in force: {', '.join(open_limits)}. The baseline, which {them} relative to, {why}."
 
 
 def feasible(records: Sequence[Record], constraints: Iterable[str]) -> list[Record]:

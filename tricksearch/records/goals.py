@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from math import hypot, sqrt
+from math import sqrt
+from statistics import median
 
 from tricksearch.records.averages import averaged
-from tricksearch.records.constraints import feasible
+from tricksearch.records.constraints import baseline_of, feasible
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.pareto import front, hypervolume, knee, membership
 from tricksearch.records.record import Record
 
 Point = list[float]
+KEPT = 0.75  # of the baseline's accuracy, or another percentage: below it nobody would choose a recipe
+MOST = 10.0  # times the baseline's latency, or another cost, likewise
 
 
 @dataclass(frozen=True)
@@ -60,29 +63,70 @@ class Goals:
 
     def knee(self, records: Sequence[Record]) -> Record | None:
         """The best compromise of the front, or None where there is no front."""
-        members = self.front(records)
+        return self.knee_of_means(averaged(records))
+
+    def knee_of_means(self, means: Sequence[Record]) -> Record | None:
+        """The same, of recipes that are given with their means: of those that were confirmed, where any were.
+
+        What is out of reach of the baseline is no compromise, and does not stretch the scale that one is measured on.
+        """
+        members = self.front_of_means(self.within_reach(preferred(self.rivals(means)), means))
         return members[knee(self.points(members), self.maximize)] if members else None
+
+    def within_reach(self, candidates: Sequence[Record], means: Sequence[Record]) -> list[Record]:
+        """Of recipes with all objectives, those that somebody could choose; all of them where none is.
+
+        They keep KEPT of the baseline's percentages, and are no more than MOST times worse on all else. Where no
+        baseline finished, the median of all means takes its place.
+        """
+        plain = baseline_of(means)
+        usual = None if plain is None else self.point(plain)
+        if usual is None:
+            points = [point for record in means if record.finished and (point := self.point(record)) is not None]
+            usual = [median(column) for column in zip(*points, strict=True)]
+
+        def near(record: Record) -> bool:
+            for name, value, at in zip(self.objectives, self.point(record) or [], usual, strict=False):
+                measure = MEASURES[name]
+                share = KEPT if measure.percent else 1 / MOST
+                if (value < share * at) if measure.maximize else (share * value > at):
+                    return False
+            return True
+
+        return [record for record in candidates if near(record)] or list(candidates)
 
     def membership(self, means: Sequence[Record], noise: Sequence[float]) -> list[float]:
         """How probable it is of each of these recipes, all of them `rivals`, that it is on the front.
 
         `noise` is, for each objective, the standard deviation of one run as a share of its value. To what the
-        stopwatch tells, its own error is added: runs that share a latency share that error.
+        stopwatch tells, its own error is added: recipes that share a timing share that error.
         """
         points = self.points(means)
         errors = [
-            [
-                abs(value) * hypot(share / sqrt(record.runs), self._timing_error(record, name))
-                for share, value, name in zip(noise, point, self.objectives, strict=True)
-            ]
+            [abs(value) * share / sqrt(record.runs) for share, value in zip(noise, point, strict=True)]
             for record, point in zip(means, points, strict=True)
         ]
-        return membership(points, errors, self.maximize)
-
-    @staticmethod
-    def _timing_error(record: Record, name: str) -> float:
-        return (record.latency_error or 0.0) if MEASURES[name].timed else 0.0
+        timing = [
+            [abs(value) * _timing_error(record, name) for value, name in zip(point, self.objectives, strict=True)]
+            for record, point in zip(means, points, strict=True)
+        ]
+        return membership(points, errors, self.maximize, shared=timing, groups=[_measured(record) for record in means])
 
     def hypervolume(self, records: Sequence[Record], reference: Sequence[float]) -> float:
         """What these recipes, each given with its mean, dominate, bounded by the reference point."""
         return hypervolume(self.points(self.rivals(records)), self.maximize, reference)
+
+
+def preferred(means: Sequence[Record]) -> list[Record]:
+    """Of recipes to choose from, those that fresh runs confirmed, where any but the baseline were; otherwise all."""
+    confirmed = [record for record in means if record.confirmed]
+    return confirmed if any(record.tricks for record in confirmed) else list(means)
+
+
+def _timing_error(record: Record, name: str) -> float:
+    return (record.latency_error or 0.0) if MEASURES[name].timed else 0.0
+
+
+def _measured(record: Record) -> Hashable:
+    """What the measurement of its latency has in common with that of other records, or else its own id."""
+    return tuple(record.timing.get("tie", ())) or record.timing.get("id") or record.id

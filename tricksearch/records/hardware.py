@@ -5,13 +5,17 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import importlib.util
 import os
 import platform
 import re
+import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
+from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires, version
 from pathlib import Path
 from typing import Any
+
+UNKNOWN = "unknown"  # how the version of a package begins that is not the installed one
 
 
 @functools.cache
@@ -23,7 +27,7 @@ def versions() -> dict[str, str]:
         if "extra" not in marker:
             package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
             try:
-                installed[package] = version(package)
+                installed[package] = running(package)
             except PackageNotFoundError:
                 installed[package] = "absent"
     return installed
@@ -38,7 +42,7 @@ def extra_versions() -> dict[str, str]:
         if "extra" in marker and not re.search(r"""extra\s*==\s*["']dev["']""", marker):
             package = re.split(r"[^\w.-]", name, maxsplit=1)[0]
             with contextlib.suppress(PackageNotFoundError):
-                installed[package] = version(package)
+                installed[package] = running(package)
     return installed
 
 
@@ -49,10 +53,53 @@ def versions_of(packages: Iterable[str]) -> dict[str, str]:
         # Several may bring one: which of their files are there is known to nobody but the installer.
         for name in _distributions().get(package, [package]):
             try:
-                installed[name] = version(name)
+                installed[name] = running(name)
             except PackageNotFoundError:
                 installed[name] = "absent"
     return installed
+
+
+@functools.cache
+def running(name: str) -> str:
+    """The version of a distribution that this process runs: the installed one, where its modules come from there.
+
+    Another folder of that name may stand before it on the path: then the text begins with UNKNOWN and tells where that
+    is. Raises PackageNotFoundError.
+    """
+    about = distribution(name)
+    if "editable" in (about.read_text("direct_url.json") or ""):
+        return about.version  # its modules are where they are written
+    root = Path(str(about.locate_file(""))).resolve()
+    for module in _modules().get(_normal(name), ()):
+        place = _place(module)
+        if place is not None and not place.is_relative_to(root):
+            return f"{UNKNOWN}: {module} is imported from {place.parent}, and not {about.version}, which is installed"
+    return about.version
+
+
+def _place(module: str) -> Path | None:
+    """The file that a top-level module is imported from, None where it has none."""
+    with contextlib.suppress(ImportError, ValueError, AttributeError):
+        loaded = sys.modules.get(module)
+        origin = getattr(loaded, "__file__", None) if loaded is not None else None
+        if origin is None and (spec := importlib.util.find_spec(module)) is not None and spec.has_location:
+            origin = spec.origin
+        return None if origin is None else Path(origin).resolve()
+    return None
+
+
+@functools.cache
+def _modules() -> Mapping[str, list[str]]:
+    """The top-level modules of each distribution, by its normalised name; those that several bring are left out."""
+    modules: dict[str, list[str]] = {}
+    for module, names in _distributions().items():
+        if len(set(names)) == 1:
+            modules.setdefault(_normal(names[0]), []).append(module)
+    return modules
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 @functools.cache
@@ -84,6 +131,31 @@ def hardware() -> dict[str, Any]:
         "gpus": gpus,
         "system": f"{platform.system()} {platform.machine()}",
     }
+
+
+def deciding(machine: Mapping[str, Any], device: str) -> dict[str, Any]:
+    """What of a machine, as `hardware` gives it, decides how fast something runs on a device, "cpu" or "cuda".
+
+    A process may see some of the GPUs alone, as a worker that was given one of two: it runs on the first that it sees.
+
+    >>> deciding({"cpu": "Xeon", "cores": 2, "gpus": ["A100", "T4"], "memory_gib": 23.4, "system": "Linux"}, "cuda")
+    {'cpu': 'Xeon', 'cores': 2, 'system': 'Linux', 'gpus': ['A100']}
+    """
+    part = {name: machine.get(name) for name in ("cpu", "cores", "system")}
+    return part if device == "cpu" else part | {"gpus": list(machine.get("gpus") or ())[:1]}
+
+
+def same_machine(one: Mapping[str, Any], other: Mapping[str, Any], device: str) -> bool:
+    """Whether times that were taken on a device compare, as far as what the machines tell of themselves."""
+    return deciding(one, device) == deciding(other, device)
+
+
+def device_name(device: str) -> str:
+    """The model of the processor or, for "cuda" or "cuda:1", of the GPU that this process sees there."""
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        return str(hardware()["gpus"][int(index or 0)])
+    return str(hardware()["cpu"]) if kind == "cpu" else device
 
 
 def usable_cores() -> int:

@@ -6,7 +6,7 @@ another when it is at least as good on every objective and better on one.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,26 +87,38 @@ def membership(
     errors: Sequence[Sequence[float]],
     maximize: Sequence[bool],
     *,
+    shared: Sequence[Sequence[float]] | None = None,
+    groups: Sequence[Hashable] = (),
     draws: int = 400,
     seed: int = 0,
 ) -> list[float]:
     """How probable it is of each point that it is on the front, when its objectives are only known with an error.
 
-    `means` and `errors`, standard errors, are rows (n, d); the objectives are drawn from independent normal
-    distributions. Raises ValueError for a NaN, a negative error, or rows of another length.
+    `means` and `errors`, standard errors, are rows (n, d); each objective's error is drawn from a normal distribution
+    of its own. `shared` are errors (n, d) that come on top: points of one of the `groups` (n) have one draw of them
+    between them, which makes all their objectives better or worse. Points that were timed in one measurement share
+    its error so, and their order does not depend on it.
+    Raises ValueError for a NaN, a negative error, or rows of another length.
 
     >>> membership([(98.0, 0.5), (97.0, 0.6)], [(0.0, 0.0), (0.0, 0.0)], maximize=(True, False))
     [1.0, 0.0]
     """
-    centres, spreads = _costs(means, maximize), _costs(errors, [False] * len(maximize))
-    if centres.shape != spreads.shape or (spreads < 0).any():
+    plain = [False] * len(maximize)
+    centres, spreads = _costs(means, maximize), _costs(errors, plain)
+    common = np.zeros_like(spreads) if shared is None else _costs(shared, plain)
+    if not centres.shape == spreads.shape == common.shape or (spreads < 0).any() or (common < 0).any():
         raise ValueError("each point needs an error of at least 0 for each objective")
+    if shared is not None and len(groups) != len(centres):
+        raise ValueError("each point needs a group where errors are shared")
+    numbers = {group: number for number, group in enumerate(dict.fromkeys(groups))}
+    group_of = np.array([numbers[group] for group in groups] or [0] * len(centres), dtype=int)
     random = np.random.default_rng(seed)
     counts = np.zeros(len(centres))
-    near = _near(centres, spreads)
+    near = _near(centres, np.hypot(spreads, common))
     for _ in range(draws):
         drawn = centres[near] + spreads[near] * random.standard_normal((len(near), len(maximize)))
-        counts[near[front(drawn.tolist(), [False] * len(maximize))]] += 1
+        drawn += common[near] * random.standard_normal((len(numbers) or 1, 1))[group_of[near]]
+        counts[near[front(drawn.tolist(), plain)]] += 1
     return [float(share) for share in counts / draws]
 
 

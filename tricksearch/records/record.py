@@ -35,6 +35,7 @@ class Record:
     measures: dict[str, float] = field(default_factory=dict)  # by their names in MEASURES; what was not taken is absent
     throughputs: dict[str, float] = field(default_factory=dict)  # batch size -> images a second
     validation_images: int | None = None  # the n behind accuracy and f1
+    f1_error: float | None = None  # standard error of f1 from the choice of these images alone, points
     test_accuracy: float | None = None  # percent of the test images, which only a confirmation reads
     test_images: int | None = None
     latency_runs: int | None = None  # the n behind the latency
@@ -43,6 +44,8 @@ class Record:
     latency_rounds: int | None = None  # blocks of calls, each beside one of the baseline's file, that count
     latency_disturbed: float | None = None  # share of the rounds in which other programs had the processor
     latency_note: str = ""  # what the stopwatch could not tell, or what disturbed it
+    precision: str = ""  # of the deployable's arithmetic
+    form: str = ""  # which form of the deployable was chosen here and why, where a trick had a choice
     graph: str = ""  # a mark of what was timed: records that share it have one graph, called in one way
     timing: dict[str, Any] = field(default_factory=dict)  # the moment of the timing: see trial/latencies.py
     device_ms: float | None = None  # median of a run on a GPU by its own events, images and logits being there
@@ -52,12 +55,16 @@ class Record:
     hardware: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     variant: int = 0  # 0 is the recipe that was proposed; the others share its training
+    keys: dict[str, str] = field(default_factory=dict)  # of its model's stages, where it was made
     reused: list[str] = field(default_factory=list)  # stages that were found in the cache, not run
     effective: dict[str, Any] = field(default_factory=dict)  # what its training was seen to do: training/watch.py
     spent_seconds: float = 0.0  # of training that this record cost: none where its net was known, a teacher's included
     spent_epochs: float = 0.0  # likewise, epochs
     runs: int = 1  # seeds that the measures are the mean of; 1 in every record that is stored
     accuracy_sd: float | None = None  # of these runs, percent; None for one run
+    confirmed: int = (
+        0  # fresh runs that its measures are the mean of, where it stands by them; 0 in every stored record
+    )
     timed_again: dict[str, Any] = field(default_factory=dict)  # latency fields from the front's timing; not stored here
     recipe_key: str = ""  # the recipe's own, which `replace` of the recipe has to empty; worked out where it is empty
 
@@ -142,7 +149,7 @@ class Record:
         return cls(measures=measures, **known)
 
 
-_KEPT = tuple(part.name for part in fields(Record) if part.name not in ("recipe_key", "timed_again"))
+_KEPT = tuple(part.name for part in fields(Record) if part.name not in ("recipe_key", "timed_again", "confirmed"))
 
 
 def columns() -> list[str]:

@@ -86,6 +86,7 @@ class TrainSettings(Settings):
 
 # The settings of a latency that every stored recipe of earlier versions has; they timed each file for itself.
 _EARLIER = frozenset({"batch", "threads", "blocks", "block_seconds", "batches"})
+_EARLIER_BATCHES = [1, 8, 32]  # where a study did not name any
 
 
 class LatencySettings(Settings):
@@ -116,7 +117,8 @@ class LatencySettings(Settings):
     def _of_today(cls, given: Any) -> Any:
         """What an earlier version stored, without the settings of its way of timing."""
         if isinstance(given, Mapping) and given.keys() == _EARLIER:
-            return {name: given[name] for name in ("batch", "threads")}
+            chosen = () if list(given["batches"]) == _EARLIER_BATCHES else ("batches",)
+            return {name: given[name] for name in ("batch", "threads", *chosen)}
         return given
 
 

@@ -2,35 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.record import Record
+from tricksearch.records.record import Record, machine_line
 
 STILL = 1.1  # between the fastest and the slowest moment, up to which a machine is said to have held still
 
 
 def machine_moved(records: Iterable[Record]) -> str:
-    """How far the machine's speed moved while latencies were taken, and what that means, in words; "" without any.
+    """How far the speed of each machine moved while latencies were taken, and what that means; "" without any.
 
-    The plain net's file was timed beside every other, so its own time tells the state that the machine was in.
+    Every file was timed beside a yardstick, on the processor the plain net's file, whose own time tells the state that
+    the machine was in.
     """
-    moments = {record.timing["id"]: record.timing for record in records if record.timing}
-    if not moments:
-        return ""
-    plain = sorted(moment["baseline_ms"] for moment in moments.values())
-    low, high = plain[0], plain[-1]
+    records = [record for record in records if record.latency_ms is not None]
+    machines: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+    for record in records:
+        if record.timing:
+            place = machine_line(record.hardware), record.timing.get("device", "cpu")
+            machines.setdefault(place, {})[record.timing["id"]] = record.timing
+    texts = [
+        (f"{machine}: " if len(machines) > 1 else "") + _moved(list(moments.values()), device)
+        for (machine, device), moments in machines.items()
+    ]
+    if texts and (earlier := sum(not record.timing for record in records)):
+        texts.append(
+            f"An earlier version timed {earlier:,} of the {len(records):,} records, each file for itself: do not "
+            "compare their milliseconds with the others'."
+        )
+    return " ".join(texts)
+
+
+def _moved(moments: Sequence[Mapping[str, Any]], device: str) -> str:
+    """The sentence of one device of one machine."""
+    yardstick = sorted(moment["yardstick_ms"] for moment in moments)
+    low, high = yardstick[0], yardstick[-1]
     text = MEASURES["latency_ms"].text
-    span = f"a call of the plain net's file took {text(low)[:-3]} to {text(high)}"
-    n = f"n = {len(plain):,} timings"
+    what = "a call of the plain net's file" if device == "cpu" else "a fixed product of matrices on the GPU"
+    span = f"{what} took {text(low)} to {text(high)} (n = {len(yardstick):,} timings)"
+    refers = sorted({round(moment["refers_to_ms"], 6) for moment in moments})
+    if len(refers) > 1:
+        span += f"; milliseconds refer to {len(refers)} moments, so compare ratios rather than these"
     if high <= STILL * low:
-        return f"The machine held still while latencies were taken: {span} ({n})."
-    refers = sorted({round(moment["refers_to_ms"], 6) for moment in moments.values()})
-    state = f" They are given as of the moment when that call took {text(refers[0])}." if len(refers) == 1 else ""
+        return f"The machine held still while latencies were taken: {span}."
+    state = f" They are given as of the moment when that took {text(refers[0])}." if len(refers) == 1 else ""
     return (
-        f"The machine's speed moved by x {high / low:.2f} while latencies were taken: {span} ({n}). Every latency is "
-        f"its ratio to that file, timed in the same second.{state} In another state of the machine, or on another one, "
-        "expect other milliseconds; ratios move less."
+        f"The machine's speed moved by x {high / low:.2f} while latencies were taken: {span}. Every latency is its "
+        f"ratio to that, timed in the same second.{state} In another state of the machine, or on another one, expect "
+        "other milliseconds; ratios move less."
     )
 
 

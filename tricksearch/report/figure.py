@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from tricksearch.records.averages import averaged
+from tricksearch.records.averages import shown
 from tricksearch.records.goals import Goals
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
@@ -19,9 +19,9 @@ def figure(records: Sequence[Record], goals: Goals) -> Any:
     import plotly.graph_objects as go
 
     up, right = goals.objectives[:2]
-    means = [record for record in averaged(records) if record.finished and goals.point(record) is not None]
+    means = [record for record in shown(records) if record.finished and goals.point(record) is not None]
     rivals = {record.id for record in goals.rivals(means)}
-    front = goals.front(means)
+    front = goals.front_of_means(means)
     baseline = [record for record in means if record.phase == "baseline"]
     chart = go.Figure()
     for name, group, marker in (

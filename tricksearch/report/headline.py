@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from tricksearch.records.constraints import not_in_force, resolved
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.record import FINISHED, machine_line
+from tricksearch.records.precision import forms, slower_than_float
+from tricksearch.records.record import FINISHED, Record, machine_line
 from tricksearch.records.timing import machine_moved, ties_line
-from tricksearch.report.view import View, accuracy_interval
+from tricksearch.report.view import View, clearly_better, interval_of
 
 MOSTLY = 0.5  # share of the rounds of a timing
 
 
 def headline(view: View) -> str:
-    """How many recipes beat the baseline on all objectives, in one sentence."""
+    """How many recipes are shown to beat the baseline on all objectives, in one sentence.
+
+    Only what their intervals carry is claimed; `caveat` tells of the others.
+    """
     rivals = len([i for i in view.plotted if i != view.baseline])
     if not view.plotted:
         return "No trial finished, so there is nothing to compare yet."
@@ -25,32 +30,50 @@ def headline(view: View) -> str:
         return "The baseline did not finish, so no recipe can be compared with it."
     if not rivals:
         return "Only the baseline finished, so there is nothing to compare it with yet."
-    count = len(view.better)
-    number = f"{count:,}" if count else "No"
-    verb = "recipe is" if count == 1 else "recipes are"
+    return f"{_claim(len(view.sure), bool(view.better))} {_better(view)}."
+
+
+def _claim(sure: int, by_values: bool) -> str:
+    if not sure:
+        return "No recipe is shown to be" if by_values else "No recipe is"
+    return f"{sure:,} recipe{' is' if sure == 1 else 's are'}"
+
+
+def _better(view: View) -> str:
     if view.objectives == ("accuracy", "latency_ms"):
-        return f"{number} {verb} both more accurate and faster than the baseline."
+        return "both more accurate and faster than the baseline"
     *others, last = [MEASURES[name].noun for name in view.objectives]
     which = "both" if len(others) == 1 else f"all {len(view.objectives)} objectives,"
-    return f"{number} {verb} better than the baseline on {which} {', '.join(others)} and {last}."
+    return f"better than the baseline on {which} {', '.join(others)} and {last}"
 
 
-def accuracy_caveat(view: View) -> str:
-    """Whether the accuracies of those that beat the baseline lie above its interval; empty if none beats it."""
-    baseline = accuracy_interval(view.records[view.baseline]) if view.baseline is not None else None
-    if baseline is None or not view.better or "accuracy" not in view.objectives:
+def caveat(view: View) -> str:
+    """What carries the headline, and why of others the values alone are better; empty if none beats the baseline."""
+    if view.baseline is None or not view.better:
         return ""
-    intervals = [accuracy_interval(view.records[i]) for i in view.better]
-    clear = sum(interval is not None and interval[0] > baseline[1] for interval in intervals)
-    if len(view.better) == 1:
-        verb = "lies wholly above" if clear else "overlaps"
-        return f"Its 95 % interval of accuracy {verb} the baseline's."
-    number = f"{clear:,}" if clear else "None"
-    verb = "has" if clear <= 1 else "have"
-    return (
-        f"{number} of these {len(view.better):,} {verb} a 95 % interval of accuracy that"
-        " lies wholly above the baseline's."
-    )
+    sentences = []
+    if view.sure:
+        whose = "Its" if len(view.sure) == 1 else "Their"
+        sentences.append(f"{whose} 95 % intervals lie wholly on the better side of the baseline's.")
+    plain, rest = view.records[view.baseline], [view.records[at] for at in view.better if at not in view.sure]
+    if rest:
+        reasons = [_unclear(name, rest, plain) for name in view.objectives]
+        more, them = (" more" if view.sure else ""), "is" if len(rest) == 1 else "are"
+        known = "; ".join(reason for reason in reasons if reason)
+        sentences.append(f"{len(rest):,}{more} {them} so by measured values alone: {known}.")
+    return " ".join(sentences)
+
+
+def _unclear(name: str, records: Sequence[Record], baseline: Record) -> str:
+    """Of how many of these an objective's interval does not tell it from the baseline; "" where it tells all."""
+    unknown = [record for record in records if interval_of(record, name) is None or interval_of(baseline, name) is None]
+    if unknown:
+        return f"{MEASURES[name].noun} has no interval" + (f" in {len(unknown):,}" if len(records) > 1 else "")
+    over = [record for record in records if not clearly_better(record, baseline, name)]
+    if not over:
+        return ""
+    where = f" in {len(over):,}" if len(records) > 1 else ""
+    return f"the 95 % interval of {MEASURES[name].noun} overlaps the baseline's{where}"
 
 
 def details(view: View, study: Mapping[str, Any]) -> list[str]:
@@ -58,7 +81,15 @@ def details(view: View, study: Mapping[str, Any]) -> list[str]:
     lines = [_counts(view), _measured(view, study)]
     if study.get("constraints"):
         lines.append(f"Constraints: {', '.join(study['constraints'])}. {_infeasible(len(view.infeasible))}")
+        open_limits = not_in_force(study["constraints"], view.records)
+        if open_limits:
+            lines[-1] = open_limits
+            bounds = resolved(study["constraints"], view.records)
+            if bounds:
+                others = ", ".join(bound.text for bound in bounds)
+                lines[-1] += f" The other constraints: {others}. {_infeasible(len(view.infeasible))}"
     lines += [line for line in (machine_moved(view.records), ties_line(view.records)) if line]
+    lines += [*forms(view.records), *filter(None, [slower_than_float(view.records)])]
     disturbed = [record for record in view.records if (record.latency_disturbed or 0.0) > MOSTLY]
     if disturbed:
         lines.append(

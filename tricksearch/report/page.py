@@ -14,12 +14,12 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from tricksearch.contract import InputError
-from tricksearch.records.averages import averaged
+from tricksearch.records.averages import shown
 from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.report.embedded import embedded_data
-from tricksearch.report.headline import accuracy_caveat, details, headline
+from tricksearch.report.headline import caveat, details, headline
 from tricksearch.report.verdict_section import forest_data, front_chances, verdict_section
 from tricksearch.report.view import DEFAULT_OBJECTIVES, View, make_view
 from tricksearch.verdicts.findings import Findings
@@ -63,14 +63,14 @@ def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findin
     from plotly.offline import get_plotlyjs
 
     findings = findings or Findings()
-    view = make_view(averaged(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
+    view = make_view(shown(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
     scripts = [_script(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
     return _TEMPLATES.get_template("page.html").render(
         policy=_policy(scripts),
         title=str(study.get("name") or "study"),
         simulated=SIMULATED if findings.simulated else "",
         headline=headline(view),
-        accuracy_caveat=accuracy_caveat(view),
+        caveat=caveat(view),
         knee=_knee(view),
         details=details(view, study),
         study=yaml.safe_dump(dict(study), sort_keys=False, allow_unicode=True),

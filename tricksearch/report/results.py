@@ -32,9 +32,14 @@ def write_results(folder: Path, study: Study, records: Sequence[Record], finding
 
 
 def described(study: Study, records: Sequence[Record]) -> dict[str, Any]:
-    """The study as plain JSON, and under `hardware` the machines that its records come from."""
+    """The study as plain JSON, under `hardware` the machines that its records come from, and their `versions`."""
     machines = list(dict.fromkeys(machine_line(record.hardware) for record in records if record.hardware))
     if len(machines) > 1:
         machines = [f"{len(machines)} different machines, whose latencies do not compare: {'; '.join(machines)}"]
     plain: dict[str, Any] = json.loads(study.model_dump_json())
-    return plain | {"hardware": {"cpu": "".join(machines)}}
+    versions: dict[str, dict[str, None]] = {}
+    for record in records:
+        for name, version in record.versions.items():
+            versions.setdefault(name, {})[version] = None
+    ran = {name: " and ".join(several) for name, several in sorted(versions.items())}
+    return plain | {"hardware": {"cpu": "".join(machines)}, "versions": ran}

@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from tricksearch.records.averages import shown
 from tricksearch.records.files import replace_file
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
@@ -36,9 +37,11 @@ def write_tables(folder: Path, study: Study, records: Sequence[Record], findings
     """
     table = records_table(records)
     replace_file(folder / RECORDS, lambda path: table.to_parquet(path, index=False))
-    front = records_table(study.goals.front(records)).drop(columns=["hardware", "versions", "reason", "status"])
+    means = shown(records)
+    front = records_table(study.goals.front_of_means(means)).drop(columns=["hardware", "versions", "reason", "status"])
+    front.insert(1, "confirmed", [member.confirmed for member in study.goals.front_of_means(means)])
     replace_file(folder / FRONT, lambda path: front.to_csv(path, index=False))
-    best = study.goals.knee(records)
+    best = study.goals.knee_of_means(means)
     if best is not None:
         _write_recipe(folder / BEST, best.recipe, _best_heading(study, best), f"seed: {best.seed}\n")
     else:
@@ -51,10 +54,16 @@ def _best_heading(study: Study, best: Record) -> str:
     simulated = f"{SIMULATED.upper()} " if study.trial == "simulated" else ""
     return (
         f"{simulated}The knee of the front of '{study.name}': trial {best.id}, seed {best.seed}.\n"
-        f"{'Measured once there' if best.runs == 1 else f'The mean of {best.runs} runs'}: {measured} "
+        f"{_how(best)}: {measured} "
         f"(n = {best.validation_images} validation images).\n"
         "Run it again with: tricksearch trial best.yaml"
     )
+
+
+def _how(best: Record) -> str:
+    if best.confirmed:
+        return f"Confirmed: the mean of {best.confirmed} fresh run{'' if best.confirmed == 1 else 's'}"
+    return "Measured once there" if best.runs == 1 else f"The mean of {best.runs} runs"
 
 
 def _write_verdicts(folder: Path, study: Study, findings: Findings) -> None:
@@ -84,16 +93,16 @@ def _write_recipe(path: Path, recipe: Mapping[str, Any], heading: str, more: str
 
 
 def records_table(records: Sequence[Record]) -> pd.DataFrame:
-    """One row for each record: its fields, each measure as a column; mappings and lists are JSON texts."""
+    """One row for each record: its id, its fields, each measure as a column; mappings and lists are JSON texts."""
     import pandas as pd
 
     rows = []
     for record in records:
-        row = record.to_json()
-        for column in ("recipe", "hardware", "versions", "reused", "throughputs", "effective", "timing"):
+        row = {"id": record.id} | record.to_json()
+        for column in ("keys", "recipe", "hardware", "versions", "reused", "throughputs", "effective", "timing"):
             row[column] = json.dumps(row[column], sort_keys=True)
         rows.append(row)
-    table = pd.DataFrame(rows, columns=columns())
+    table = pd.DataFrame(rows, columns=["id", *columns()])
     whole = [name for name, measure in MEASURES.items() if measure.whole]
     return table.astype(
         dict.fromkeys([*whole, "validation_images", "latency_runs", "latency_rounds"], "Int64")

@@ -10,8 +10,8 @@ from tricksearch.contract import InputError, nearest
 from tricksearch.records.constraints import broken, resolved
 from tricksearch.records.goals import Goals
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.pareto import front, knee
-from tricksearch.records.record import Record
+from tricksearch.records.pareto import front
+from tricksearch.records.record import NORMAL, Record
 from tricksearch.verdicts.intervals import wilson
 
 DEFAULT_OBJECTIVES = ("accuracy", "latency_ms")
@@ -29,6 +29,7 @@ class View:
     knee: int | None
     baseline: int | None
     better: list[int]  # better than the baseline on every objective
+    sure: list[int]  # of these, the ones whose 95 % intervals lie wholly on the better side of the baseline's
 
     @property
     def y(self) -> str:
@@ -56,8 +57,10 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
     infeasible = [at for at in points if broken(bounds, records[at].measures)]
     allowed = sorted(points.keys() - set(infeasible))
     rows = [points[at] for at in allowed]
+    best = goals.knee_of_means([records[at] for at in points])
     members = sorted(front(rows, goals.maximize), key=lambda at: (rows[at][1], rows[at][0]))
-    baseline = next((at for at, record in enumerate(records) if record.phase == "baseline"), None)
+    tried = [at for at, record in enumerate(records) if record.phase == "baseline"]
+    baseline = next((at for at in tried if records[at].finished), tried[0] if tried else None)
     better: list[int] = []
     if baseline in points:
         better = [
@@ -71,9 +74,10 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
         list(points),
         infeasible,
         front=[allowed[at] for at in members],
-        knee=allowed[knee(rows, goals.maximize)] if rows else None,
+        knee=None if best is None else next(at for at, record in enumerate(records) if record is best),
         baseline=baseline,
         better=better,
+        sure=[at for at in better if not _doubtful(goals, records[at], records[baseline or 0])],
     )
 
 
@@ -81,6 +85,39 @@ def _plotted(goals: Goals, record: Record) -> list[float] | None:
     """The point that is drawn of a record: none of one that did not finish, or lacks an objective."""
     point = goals.point(record) if record.finished else None
     return point if point is not None and all(map(math.isfinite, point)) else None
+
+
+def _doubtful(goals: Goals, record: Record, baseline: Record) -> list[str]:
+    return [name for name in goals.objectives if not clearly_better(record, baseline, name)]
+
+
+def clearly_better(record: Record, baseline: Record, name: str) -> bool:
+    """Whether the 95 % interval of a measure lies wholly on the better side of the baseline's."""
+    own, other = interval_of(record, name), interval_of(baseline, name)
+    if own is None or other is None:
+        return False
+    return own[0] > other[1] if MEASURES[name].maximize else own[1] < other[0]
+
+
+def interval_of(record: Record, name: str) -> tuple[float, float] | None:
+    """The 95 % interval of a measure, in its unit: of the images or of the timing alone, not of the seed.
+
+    What is counted on the graph is exact. None where no error is known, as of a training time.
+    """
+    value, measure = record.value(name), MEASURES[name]
+    if value is None or not math.isfinite(value):
+        return None
+    if name == "accuracy":
+        return accuracy_interval(record)
+    if measure.counted:
+        return value, value
+    if name == "f1" and record.f1_error is not None:
+        half = NORMAL * record.f1_error
+        return max(0.0, value - half), min(100.0, value + half)
+    if measure.timed and record.latency_error is not None:
+        factor = math.exp(NORMAL * record.latency_error)
+        return value / factor, value * factor
+    return None
 
 
 def accuracy_interval(record: Record) -> tuple[float, float] | None:

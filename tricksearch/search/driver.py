@@ -19,6 +19,8 @@ from tricksearch.store.folder import held_folder, open_study
 from tricksearch.store.run import cache_folder, write_resolved
 from tricksearch.study.study import Study
 from tricksearch.trial.cache import Cache
+from tricksearch.trial.data.loaded import cached_data
+from tricksearch.trial.faults import lost_device
 from tricksearch.trial.run import run_job
 from tricksearch.trial.rungs import Progress, Stopped
 
@@ -51,7 +53,8 @@ def run_study(
     else:
         registry = check_study(study, elsewhere=address is not None)
     with held_folder(folder):
-        store, changes = open_study(folder, study, registry, changed_tricks)
+        data = None if study.trial == "simulated" else cached_data(study.data)
+        store, changes = open_study(folder, study, registry, changed_tricks, data)
         try:
             write_resolved(folder, study)
             Cache(cache_folder(study, folder)).check()
@@ -83,6 +86,9 @@ def _run_on_ray(loop: Loop, workers: int | None, address: str | None) -> None:
     if address is None:
         # Keeps Ray's servers on the loopback address, on Linux too; Ray reads it when imported.
         os.environ.setdefault("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
+        from tricksearch.search.workers.surroundings import bring_token
+
+        bring_token()
     else:
         from tricksearch.search.cluster.bundle import use_token
 
@@ -100,3 +106,8 @@ def _run_here(loop: Loop) -> None:
 
     while (job := loop.next()) is not None:
         loop.finish(run_job(job, report))
+        if lost_device.why:
+            raise RuntimeError(
+                f"the device no longer works in this process ({lost_device.why}), so no further trial can run in it; "
+                f"trial {job.trial} is recorded, and the same command goes on behind it"
+            )

@@ -20,6 +20,7 @@ from tricksearch.search.phases.phase import Proposal
 from tricksearch.search.retries import OUT_OF_MEMORY, Retries
 from tricksearch.search.space.space import Space
 from tricksearch.search.stopping import Stopping
+from tricksearch.store.facts import DATA
 from tricksearch.store.run import cache_folder
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
@@ -45,6 +46,8 @@ class Loop:
         note_lost(store, store.forget_reports({record.trial for record in records}))
         self._stopping = Stopping(study.search.stopping, study.objectives, study.train.epochs, store.reports())
         self._retries = Retries()
+        mark = store.fact(DATA)
+        self._data = None if mark is None else str(mark["digest"])
         self._simulation = None
         if study.simulation is not None:
             settings = study.simulation.model_dump(mode="json")
@@ -140,6 +143,7 @@ class Loop:
             bounds=[vars(bound) for bound in self._bounds()] if proposal.phase in SEARCH_PHASES else [],
             cache=str(self.cache),
             directory=str(Path.cwd()),
+            data=self._data,
             rungs=[] if proposal.whole else list(self._stopping.rungs),
             memory_gib=self.study.search.memory_gib,
             gpus=self.study.search.gpus,
@@ -176,6 +180,8 @@ class Loop:
             self.storing = False
         if job is not None and records[0].status == STOPPED:
             self._phase.release(job.variants, job.seed)  # with another latency they may well be ahead
+        elif job is not None and records[0].finished and len(records) <= len(job.variants):
+            self._phase.release(job.variants[len(records) - 1 :], job.seed)  # their process ended before their turn
         if records[0].phase == "baseline":
             self._plain.append(records[0])
         self._phase.learn(records)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError, Registry, Runtime, TrialError, discover
-from tricksearch.records.averages import averaged, mean_of
+from tricksearch.records.averages import mean_of, shown
 from tricksearch.records.constraints import baseline_of
+from tricksearch.records.hardware import UNKNOWN
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.ship.folder import (
@@ -30,6 +31,7 @@ from tricksearch.ship.folder import (
 from tricksearch.ship.model_card import Subject, model_card
 from tricksearch.ship.pick import picked_record
 from tricksearch.store.changed_code import CodeChange, code_changes, has_measured_code, tricks_of
+from tricksearch.store.changed_data import other_data
 from tricksearch.store.run import StoredRun, cache_folder
 from tricksearch.study.study import Study
 
@@ -92,18 +94,12 @@ def export_run(
     from tricksearch.trial.stages import Stages
 
     data = cached_data(recipe.data)
-    if len(data.validation) != record.validation_images:
-        raise InputError(
-            f"the data are not those of the run: {len(data.validation)} validation images are there, and record "
-            f"{record.id} was measured on {record.validation_images}",
-            place="data",
-            remedy="put the run's data back",
-        )
+    _refuse_other_data(folder, data, url)
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())
     try:
         with machine.shared(), tempfile.TemporaryDirectory(prefix="tricksearch-") as scratch:
             context = JobContext(registry, data, Cache(cache_folder(run.study, folder)), machine, runner, note)
-            stages = Stages(recipe, record.seed, context, Path(scratch))
+            stages = Stages(recipe, record.seed, context, Path(scratch), keys=record.keys)
             if context.cache.get("deploy", stages.keys.deploy) is None:
                 context.cache.check()
             deployed = stages.deployed()
@@ -121,6 +117,13 @@ def export_run(
 def _read(folder: Path, url: str | None = None) -> _Run:
     with StoredRun.open(folder, url) as run:
         return _Run(folder, run.study, run.records(), run.sources, code_changes(run.store))
+
+
+def _refuse_other_data(folder: Path, data: DataSet, url: str | None) -> None:
+    with StoredRun.open(folder, url, read_only=True) as run:
+        what = other_data(run.store, data)
+    if what:
+        raise InputError(f"the data are not those of the run: {what}", place="data", remedy="put the run's data back")
 
 
 def _refuse_changed(record: Record, registry: Registry, run: _Run) -> None:
@@ -168,11 +171,13 @@ def _contents(
     taken = sorted(set(models) & {*OWN, BASELINE})
     if taken:
         raise TrialError(f"the deployable's file '{taken[0]}' has the name of a file that an export writes")
-    baseline = baseline_of(averaged(run.records))
+    means = shown(run.records)
+    baseline = baseline_of(means)
     subject = Subject(
         run.study.name,
         pick,
         record,
+        next(mean for mean in means if mean.recipe_key == record.recipe_key),
         baseline,
         run.records,
         deployable,
@@ -238,7 +243,7 @@ def predict_text(runtime: Runtime, model: str, precision: str, recipe: Recipe) -
 
 
 def _preprocessing(name: str, channels: int, height: int, width: int, classes: tuple[str, ...]) -> str:
-    from tricksearch.trial.data.folder import COLOUR, GREY
+    from tricksearch.trial.data.pictures import COLOUR, GREY
 
     content = {
         "input": {
@@ -253,7 +258,8 @@ def _preprocessing(name: str, channels: int, height: int, width: int, classes: t
         "colour": "grey" if channels == 1 else "RGB",
         "image_modes": sorted(GREY | COLOUR),
         "steps": [
-            f"decode and convert to {'grey (Pillow L)' if channels == 1 else 'RGB'}; transparency is dropped",
+            "decode, and turn the image upright where its EXIF says so",
+            f"convert to {'grey (Pillow L)' if channels == 1 else 'RGB'}; transparency is dropped",
             f"where the image is not {width} x {height}: resize it to that, bilinear with antialiasing, the aspect "
             "ratio not kept, and round to whole levels 0 to 255",
             "order the axes as (channels, height, width)",
@@ -269,6 +275,8 @@ def _packages(runtime: Runtime, record: Record) -> dict[str, str]:
     versions = {}
     for name in ("numpy", *runtime.packages):
         measured = record.versions.get(name, "absent")
+        if measured.startswith(UNKNOWN):
+            raise TrialError(f"the record did not run a version of '{name}' that can be installed ({measured})")
         try:
             versions[name] = measured if measured != "absent" else importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

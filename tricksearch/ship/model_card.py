@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -17,11 +18,15 @@ from tricksearch.records.timing import with_error
 
 @dataclass(frozen=True)
 class Subject:
-    """What a card describes. `records` are those of the whole run, `shape` the input's (channels, height, width)."""
+    """What a card describes: `record`, and its recipe as `mean`, which is that of its fresh runs where it has any.
+
+    `records` are those of the whole run, `shape` the input's (channels, height, width).
+    """
 
     study: str
     pick: str
     record: Record
+    mean: Record
     baseline: Record | None
     records: Sequence[Record]
     deployable: Deployable
@@ -54,10 +59,18 @@ def model_card(subject: Subject) -> str:
             name: [f"{field} = {json.dumps(value)}" for field, value in values.items()]
             for name, values in record.tricks.items()
         },
-        measures=_measures(record, subject.baseline),
+        measures=_measures(record, subject.mean, subject.baseline),
+        mean=subject.mean,
+        confirmed=_confirmed(subject),
         standard_error=_standard_error(record),
         threads=subject.runtime.threads or recipe["latency"]["threads"],
         machine=machine_line(record.hardware),
+        yardstick=(
+            "the plain net's file (`baseline.onnx`)"
+            if record.timing.get("device", "cpu") == "cpu"
+            else "a fixed product of matrices on the GPU"
+        ),
+        beside=_beside(record),
         plain_ms=MEASURES["latency_ms"].text(record.timing.get("refers_to_ms")),
         counts=_counts(subject.records),
         tried=sorted({name for other in subject.records for name in other.tricks}),
@@ -65,16 +78,36 @@ def model_card(subject: Subject) -> str:
     )
 
 
-def _measures(record: Record, baseline: Record | None) -> list[tuple[str, str, str, str]]:
-    """For each measure that was taken its title, the model's value, the baseline's, and the difference."""
+def _measures(record: Record, mean: Record, baseline: Record | None) -> list[tuple[str, str, str, str, str]]:
+    """For each measure that was taken its title, the model's value, its recipe's mean, the baseline's, the difference.
+
+    The difference is that of the recipe's mean, which is the record itself where there was one run.
+    """
     rows = []
     for name, measure in MEASURES.items():
         value = record.value(name)
         if value is None:
             continue
         start = baseline.value(name) if baseline is not None else None
-        rows.append((measure.title, with_error(record, name), measure.text(start), _difference(measure, value, start)))
+        usual = mean.value(name) if mean.runs > 1 else value
+        apart = "-" if usual is None else _difference(measure, usual, start)
+        rows.append((measure.title, with_error(record, name), measure.text(usual), measure.text(start), apart))
     return rows
+
+
+def _confirmed(subject: Subject) -> str:
+    """What fresh runs of the recipe gave; "" where there was none."""
+    mean, record = subject.mean, subject.record
+    if not mean.confirmed:
+        return ""
+    runs = [run for run in subject.records if run.phase == "confirm" and run.recipe_key == mean.recipe_key]
+    tested = [run.test_accuracy for run in runs if run.test_accuracy is not None]
+    count = f"{mean.confirmed} training{'' if mean.confirmed == 1 else 's'} with fresh seeds"
+    text = f"The recipe (record {mean.id} of the search) was confirmed by {count}, by none of which it was chosen."
+    if record.test_accuracy is not None:
+        text += f" On n = {record.test_images} test images this model has {record.test_accuracy:.2f} %"
+        text += f", the mean of {len(tested)} is {fmean(tested):.2f} %." if len(tested) > 1 else "."
+    return text
 
 
 def _difference(measure: Measure, value: float, start: float | None) -> str:
@@ -88,6 +121,18 @@ def _standard_error(record: Record) -> str | None:
         return None
     share = record.accuracy / 100
     return f"{100 * math.sqrt(share * (1 - share) / record.validation_images):.2f}"
+
+
+def _beside(record: Record) -> str:
+    """What the record holds of other programs on the machine while its latency was taken."""
+    share = record.latency_disturbed
+    if share is None:
+        sentence = "Whether other programs had the processor meanwhile is not recorded."
+    else:
+        rounds = "" if record.latency_rounds is None else f" of its {record.latency_rounds:,} rounds"
+        part = "none" if share == 0 else f"{max(1, round(100 * share))} %"
+        sentence = f"Other programs had the processor in {part}{rounds}."
+    return f"{sentence} Noted of it: {record.latency_note}." if record.latency_note else sentence
 
 
 def _counts(records: Sequence[Record]) -> dict[str, str | int]:

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tricksearch.contract import InputError, nearest
-from tricksearch.records.averages import averaged
+from tricksearch.records.averages import confirmed_runs, shown
 from tricksearch.records.constraints import Bound, Constraint, baseline_of, feasible
+from tricksearch.records.goals import preferred
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.study.study import Study
@@ -21,12 +22,15 @@ def picked_record(records: Sequence[Record], study: Study, pick: str, folder: Pa
 
     "knee" is the knee of the front; "best" has the best first objective of the records that keep the study's
     constraints; a limit narrows those to the records that keep it too; an id, such as "12" or "12.3", is that of any
-    record that finished. Raises InputError where `pick` cannot be read or nothing satisfies it.
+    record that finished. Where recipes were confirmed, the choice is among them and by their fresh runs, and the record
+    is one of these. Raises InputError where `pick` cannot be read or nothing satisfies it.
     """
     pick = pick.strip()
     if re.fullmatch(r"\d+(\.\d+)?", pick):
         return _by_id(records, pick, folder)
-    chosen = _among(averaged(records), study, pick, folder)
+    chosen = _among(shown(records), study, pick, folder)
+    if chosen.confirmed:  # the first of the fresh runs: the best of them would be chosen by its luck again
+        return confirmed_runs(records)[chosen.recipe_key][0]
     return _by_id(records, chosen.id, folder)  # of several runs the first: `averaged` keeps its id
 
 
@@ -37,7 +41,7 @@ def _among(records: Sequence[Record], study: Study, pick: str, folder: Path) -> 
         within = [record for record in candidates if _holds(bound, record)]
         if not within:
             raise _none_within(bound, candidates, folder)
-        return _best(within, study)
+        return _best(preferred(within), study)
     if not candidates:
         limits = f" and keeps {', '.join(study.constraints)}" if study.constraints else ""
         raise InputError(
@@ -45,8 +49,8 @@ def _among(records: Sequence[Record], study: Study, pick: str, folder: Path) -> 
             place=str(folder),
             remedy="let the run go on, or name a record by its id",
         )
-    knee = study.goals.knee(records) if pick == "knee" else None
-    return knee or _best(candidates, study)
+    knee = study.goals.knee_of_means(records) if pick == "knee" else None
+    return knee or _best(preferred(candidates), study)
 
 
 def _by_id(records: Sequence[Record], pick: str, folder: Path) -> Record:

@@ -83,14 +83,15 @@ def read_images(paths: list[Path]) -> Array:
 def read_image(path: Path) -> Array:
     """An image file as uint8 (C, H, W), resized where it has another size. Raises OSError or ValueError."""
     try:
-        from PIL import Image
+        from PIL import Image, ImageOps
     except ImportError:
         raise ValueError(f"{path}: image files need Pillow; without it, give one .npy file") from None
     expected = preprocessing()["input"]
     with Image.open(path) as image:
         if image.mode not in preprocessing()["image_modes"]:
             raise ValueError(f"{path}: pixels of mode '{image.mode}' are not 8 bits of grey or of colour")
-        pixels = np.asarray(image.convert("L" if expected["channels"] == 1 else "RGB"))
+        upright = ImageOps.exif_transpose(image)
+        pixels = np.asarray(upright.convert("L" if expected["channels"] == 1 else "RGB"))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return resized(pixels, expected["height"], expected["width"])
 

@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from tricksearch.trial.measuring.stopwatch import Timing
 
 TOLERANCE = 0.25  # of the record's ratio, beyond both intervals: as far as it moves with the state of one machine
-SAME = ("cpu", "cores", "gpus", "system")  # what makes two machines' latencies comparable
 
 
 @dataclass(frozen=True)
@@ -37,10 +36,11 @@ class Verified:
         return self.scores.accuracy == self.exported.record.accuracy
 
     @property
-    def latency_agrees(self) -> bool | None:
-        """Whether the ratio to the plain net's latency is the record's: within TOLERANCE beyond both intervals.
+    def slower(self) -> int | None:
+        """How the ratio to the plain net's latency compares with the record's, by TOLERANCE beyond both intervals.
 
-        None on other hardware, or where the folder carries nothing to compare with.
+        1 where it is slower here, -1 where it is faster, 0 where it is neither. None on other hardware, or where the
+        folder carries nothing to compare with.
         """
         measured = self.exported.record.value("latency_ratio")
         if self.timing is None or not self.same_hardware or not measured:
@@ -48,7 +48,10 @@ class Verified:
         bounds = self.timing.bounds or (self.ratio, self.ratio)
         own = math.log(bounds[1] / bounds[0]) / 2
         error = NORMAL * (self.exported.record.latency_error or 0.0)
-        return bool(abs(math.log(self.ratio / measured)) <= math.log1p(TOLERANCE) + own + error)
+        apart = math.log(self.ratio / measured)
+        if abs(apart) <= math.log1p(TOLERANCE) + own + error:
+            return 0
+        return 1 if apart > 0 else -1
 
     @property
     def ratio(self) -> float:
@@ -59,8 +62,8 @@ class Verified:
 
     @property
     def agrees(self) -> bool:
-        """Whether nothing differs from the record."""
-        return self.accuracy_agrees and self.latency_agrees is not False
+        """Whether the folder keeps what its record says: a latency that is better than it does."""
+        return self.accuracy_agrees and self.slower != 1
 
 
 def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None) -> Verified:
@@ -71,7 +74,7 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
     exported = read_exported(folder)
     recipe = Recipe.model_validate(exported.record.recipe)
 
-    from tricksearch.records.hardware import hardware
+    from tricksearch.records.hardware import hardware, same_machine
     from tricksearch.trial.data.loaded import cached_data
     from tricksearch.trial.measuring.latency import timed_alone
     from tricksearch.trial.measuring.machine_lock import Machine
@@ -80,9 +83,11 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
 
     data = cached_data(recipe.data)
     if data.digest("validation") != exported.validation:
+        there, measured = len(data.validation), exported.record.validation_images
+        what = f"{there} images in place of {measured}" if there != measured else "as many, with other pixels or labels"
         raise InputError(
-            "the validation images are not those that the record was measured on",
-            place="data",
+            f"the validation images are not those that the record was measured on: {what}",
+            place=recipe.data.root or "data",
             remedy=f"put the data set '{recipe.data.name}' of the run back",
         )
     machine, runner = Machine(), Runner(data.validation.pixels.numpy())
@@ -101,12 +106,11 @@ def verify_folder(folder: Path, note: Callable[[str], None] = lambda text: None)
     finally:
         runner.close()
         machine.close()
-    machine_here, measured_on = hardware(), exported.record.hardware
     return Verified(
         exported,
         scores,
         timing,
-        all(machine_here.get(key) == measured_on.get(key) for key in SAME),
+        same_machine(hardware(), exported.record.hardware, exported.runtime.device),
         _other_versions(exported),
     )
 

@@ -19,6 +19,7 @@ SCHEMA_NUMBER: Fact[int] = Fact("schema")  # of the store's tables
 STUDY: Fact[dict[str, Any]] = Fact("study")  # as of its last run, with every default written out
 SOURCES: Fact[dict[str, str]] = Fact("sources")  # of every trick that a record may have, by name: see `source_hash`
 CODE_CHANGES: Fact[list[dict[str, Any]]] = Fact("code_changes")  # see changed_code.CodeChange
+DATA: Fact[dict[str, Any]] = Fact("data")  # what the records were measured on; see trial/data/fingerprint.py
 HISTORY: Fact[list[dict[str, Any]]] = Fact("studies")  # when the study changed, and how
 HOLDER: Fact[str] = Fact("holder")  # of a store in a database: the process that holds it
 BATCH: Fact[int] = Fact("batch")  # trials that a reproducible search asks for together

@@ -11,12 +11,14 @@ import socket
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tricksearch.contract import InputError, Registry, has_source, inner_tricks, source_hash
 from tricksearch.contract.code import CODE
 from tricksearch.records.files import replace_file
 from tricksearch.records.record import Record
 from tricksearch.store.changed_code import CHOICE, ChangedTricks, go_on, having
+from tricksearch.store.changed_data import note_data, other_data
 from tricksearch.store.facts import HISTORY, SOURCES, STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.changes import changes
@@ -24,6 +26,9 @@ from tricksearch.study.recipe_file import load_recipe
 from tricksearch.study.settings import PHASES
 from tricksearch.study.store_url import namespace, same_login, without_password
 from tricksearch.study.study import Study, written_out
+
+if TYPE_CHECKING:
+    from tricksearch.trial.data import DataSet
 
 FREE_BYTES = 100 * 2**20  # below this a run could not even write its report
 STORE = "store.db"
@@ -70,13 +75,18 @@ def held_folder(folder: Path) -> Iterator[Path]:
 
 
 def open_study(
-    folder: Path, study: Study, registry: Registry, changed_tricks: ChangedTricks | None = None
+    folder: Path,
+    study: Study,
+    registry: Registry,
+    changed_tricks: ChangedTricks | None = None,
+    data: DataSet | None = None,
 ) -> tuple[Store, list[str]]:
     """The store of a run folder that is held, and what changed in the study since its last run.
 
     The store is proved to hold this study and no other; one in a database is held too, until it is closed.
-    `changed_tricks` says what becomes of the records of a trick whose code changed. Raises InputError where the store
-    holds another study, and without `changed_tricks` where it has such records.
+    `changed_tricks` says what becomes of the records of a trick whose code changed; `data` are what trials would be
+    measured on. Raises InputError where the store holds another study or records of other data, and without
+    `changed_tricks` where it has such records.
     """
     if study.store is None:
         if (folder / POINTER).is_file():
@@ -89,7 +99,7 @@ def open_study(
     else:
         store = _in_database(folder, study.store, study.name)
     try:
-        return store, adopt(store, study, registry, folder, changed_tricks)
+        return store, adopt(store, study, registry, folder, changed_tricks, data)
     except BaseException:
         store.close()
         raise
@@ -163,13 +173,18 @@ def _pointer(folder: Path) -> tuple[str, str]:
 
 
 def adopt(
-    store: Store, study: Study, registry: Registry, folder: Path, changed_tricks: ChangedTricks | None = None
+    store: Store,
+    study: Study,
+    registry: Registry,
+    folder: Path,
+    changed_tricks: ChangedTricks | None = None,
+    data: DataSet | None = None,
 ) -> list[str]:
     """Prove that the store holds this study, and note there what changed since the last run; returns that in words.
 
     Tricks may come and go and change their domains, and the search its size and its sampler; records stay. Raises
-    InputError, and changes nothing, for another study, and for a trick whose code is not that of its records, unless
-    `changed_tricks` says what becomes of those.
+    InputError, and changes nothing, for another study, for other data, and for a trick whose code is not that of its
+    records, unless `changed_tricks` says what becomes of those.
     """
     stored = store.fact(STUDY)
     sources = {name: source_hash(registry[name]) for name in _taking_part(study) if name in registry}
@@ -182,6 +197,10 @@ def adopt(
             raise _refusal(
                 store, study, folder, f"this {'store' if study.store else 'folder'} holds another study: {difference}"
             )
+        if data is not None and store.count() and (what := other_data(store, data)):
+            records = "the 1 record here was" if store.count() == 1 else f"the {store.count()} records here were"
+            rule = f"the data are not those that {records} measured on: {what}"
+            raise _refusal(store, study, folder, rule, back="put the data back")
         # What was run once stays a part of the study.
         before = written_out(stored)
         plain["phases"] = [phase for phase in PHASES if phase in {*before.get("phases", ()), *study.phases}]
@@ -192,6 +211,8 @@ def adopt(
     if stored is None or sentences:
         entry = {"time": datetime.now(UTC).isoformat(timespec="seconds"), "difference": sentences}
         store.put_fact(HISTORY, [*(store.fact(HISTORY) or []), entry])
+    if data is not None:
+        note_data(store, data)
     store.put_fact(STUDY, plain)
     return sentences
 
@@ -240,9 +261,9 @@ def _with_changed_code(
     raise _refusal(store, study, folder, rule, CHOICE)
 
 
-def _refusal(store: Store, study: Study, folder: Path, rule: str, otherwise: str = "") -> InputError:
+def _refusal(
+    store: Store, study: Study, folder: Path, rule: str, otherwise: str = "", back: str = "set it back"
+) -> InputError:
     other = "give the study another name" if study.store else "give --out another folder"
-    remedy = (
-        f"set the file back, {other}, or {otherwise}" if otherwise else f"{other}, or set it back; nothing was changed"
-    )
+    remedy = f"set the file back, {other}, or {otherwise}" if otherwise else f"{other}, or {back}; nothing was changed"
     return InputError(rule, place=store.place if study.store else str(folder), remedy=remedy)

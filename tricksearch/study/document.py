@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
 
 from tricksearch.contract import (
     InputError,
     Registry,
+    collecting,
     discover,
     nearest,
+    together,
 )
-from tricksearch.records.settings import NetSettings
+from tricksearch.records.settings import DataSettings, NetSettings
 from tricksearch.study.yaml_file import Document, Key, shown
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -44,18 +47,54 @@ _RULES = {
 
 
 def validate(document: Document, model: type[Model], under: Key = ()) -> Model:
-    """The part of a document under a key, as a model. Raises InputError for the problem that comes first."""
-    value = document.at(under)
-    try:
-        return model.model_validate({} if value is None else value)
-    except ValidationError as error:
-        problems = sorted(error.errors(), key=lambda error: document.line((*under, *error["loc"])))
-        first, more = problems[0], len(problems) - 1
-    key: Key = (*under, *first["loc"])
-    rule, remedy = _explain(first, model)
-    if more:
-        rule += f" (and {more} more problem{'s' if more > 1 else ''})"
-    raise document.error(rule, key, remedy)
+    """The part of a document under a key, as a model. Raises InputError for all problems of it."""
+    read, problems = readable(document, model, under)
+    if read is None or problems:
+        raise together(problems)
+    return read
+
+
+def readable(document: Document, model: type[Model], under: Key = ()) -> tuple[Model | None, list[InputError]]:
+    """The part of a document under a key, without the values that it cannot have; and the problems, by their lines.
+
+    None where nothing can be read without them.
+    """
+    value: Any = document.at(under)
+    value = {} if value is None else value
+    problems: list[InputError] = []
+    while True:
+        try:
+            return model.model_validate(value), problems
+        except ValidationError as error:
+            errors = error.errors()
+        if not problems:
+            errors.sort(key=lambda bad: document.line((*under, *bad["loc"])))
+            explained = ((bad["loc"], _explain(bad, model)) for bad in errors)
+            problems = [document.error(rule, (*under, *loc), remedy) for loc, (rule, remedy) in explained]
+        smaller = value
+        for bad in errors:
+            smaller = _without(smaller, bad["loc"])
+        if smaller == value:
+            return _without_any(model, value), problems
+        value = smaller
+
+
+def _without_any(model: type[Model], value: Any) -> Model | None:
+    """The model without one of its keys: what is wrong is that another one is missing."""
+    for left_out in value if isinstance(value, Mapping) else ():
+        with contextlib.suppress(ValidationError):
+            return model.model_validate({key: kept for key, kept in value.items() if key != left_out})
+    return None
+
+
+def _without(value: Any, loc: Key) -> Any:
+    """A value without what stands at a place in it; where that is in a list, without the list."""
+    if not isinstance(value, Mapping) or not loc or loc[0] not in value:
+        return value
+    inner = _without(value[loc[0]], loc[1:])
+    if inner is not value[loc[0]] and inner != value[loc[0]]:
+        return {**value, loc[0]: inner}
+    return {key: kept for key, kept in value.items() if key != loc[0]}
 
 
 def _explain(problem: Any, model: type[BaseModel]) -> tuple[str, str]:
@@ -80,12 +119,19 @@ def _explain(problem: Any, model: type[BaseModel]) -> tuple[str, str]:
 
 
 def _fields_at(model: type[BaseModel], loc: Key) -> list[str]:
-    here: Any = model
+    """The keys that a part of a model knows; a place in a list or a mapping of models is passed through."""
+    here: list[Any] = [model]
     for part in loc:
-        here = (
-            here.model_fields[part].annotation if hasattr(here, "model_fields") and part in here.model_fields else None
-        )
-    return list(getattr(here, "model_fields", ()))
+        fields = [model.model_fields[part].annotation for model in here if part in model.model_fields]
+        here = [found for annotation in fields for found in _models(annotation)] or here
+    return [name for model in here for name in model.model_fields]
+
+
+def _models(annotation: Any) -> list[type[BaseModel]]:
+    """The settings that a type holds: itself, or one of its options, of a list's items or of a mapping's values."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    return [model for inner in get_args(annotation) for model in _models(inner)]
 
 
 def prepared(document: Document) -> Document:
@@ -99,34 +145,44 @@ def prepared(document: Document) -> Document:
 
 def plugin_registry(document: Document, folders: tuple[str, ...]) -> tuple[tuple[str, ...], Registry]:
     """The `plugins` folders of a file, absolute (they are relative to the file), and every trick."""
-    paths = []
+    paths, problems = [], []
     for index, folder in enumerate(folders):
         path = (document.path.parent / Path(folder).expanduser()).resolve()
         if not path.is_dir():
-            raise document.error(
-                f"there is no plugins folder '{folder}' ({path})",
-                ("plugins", index),
-                "a folder is named relative to this file",
+            problems.append(
+                document.error(
+                    f"there is no plugins folder '{folder}' ({path})",
+                    ("plugins", index),
+                    "a folder is named relative to this file",
+                )
             )
         paths.append(str(path))
+    if problems:
+        raise together(problems)
     try:
         return tuple(paths), discover(paths)
     except InputError as error:
         raise document.moved(error, ("plugins",)) if error.place == "plugins" else error from None
 
 
-def check_names(document: Document, data: str, net: NetSettings) -> None:
-    """Raise InputError where there is no such data set or net."""
+def check_names(document: Document, data: DataSettings, net: NetSettings) -> None:
+    """Raise InputError where there is no such data set or net, or where it would not use what stands beside it."""
     # Both bring torch, which a file with a plainer mistake should not have to wait for.
-    from tricksearch.trial.data import check_name
+    from tricksearch.trial.data import check_settings
     from tricksearch.trial.training.nets import check_net
 
+    problems: list[InputError] = []
+    with collecting(problems):
+        _at_its_key(document, lambda: check_settings(data))
+    with collecting(problems):
+        _at_its_key(document, lambda: check_net(net))
+    if problems:
+        raise together(problems)
+
+
+def _at_its_key(document: Document, check: Callable[[], None]) -> None:
     try:
-        check_name(data)
-    except InputError as error:
-        raise document.moved(error, ("data", "name")) from None
-    try:
-        check_net(net)
+        check()
     except InputError as error:
         raise document.moved(error, tuple(error.place.split("."))) from None
 

@@ -9,8 +9,8 @@ from pydantic import Field
 
 from tricksearch.contract.discovery import Registry
 from tricksearch.contract.domains import Choice, Domain, DomainError, Json, Net
-from tricksearch.contract.errors import InputError, nearest
-from tricksearch.contract.trick import defaults, domains, in_order
+from tricksearch.contract.errors import InputError, collecting, nearest, together
+from tricksearch.contract.trick import Trick, defaults, domains, in_order, trick_name
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import NetSettings, Settings, TrainSettings
 from tricksearch.study.document import (
@@ -18,12 +18,13 @@ from tricksearch.study.document import (
     check_names,
     plugin_registry,
     prepared,
+    readable,
     trick_of,
     unavailable,
     validate,
     with_value,
 )
-from tricksearch.study.yaml_file import Document, Key, read_yaml
+from tricksearch.study.yaml_file import Document, Key, read_yaml, shown
 
 
 def checked_value(document: Document, key: Key, domain: Domain, registry: Registry, net: NetSettings) -> Json:
@@ -86,23 +87,42 @@ def _check_net(document: Document, key: Key, net: NetSettings) -> None:
 def recipe_tricks(document: Document, key: Key, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
     """The tricks of a recipe, each with every value written out."""
     tricks: dict[str, dict[str, Json]] = {}
+    problems: list[InputError] = []
     for name, given in (document.at(key) or {}).items():
-        trick = trick_of(document, (*key, name), name, registry)
-        known = domains(trick)
-        tricks[name] = defaults(trick)
-        for field in given or {}:
-            where = (*key, name, field)
-            if field not in known:
-                raise document.error(f"'{field}' is not a hyperparameter of '{name}'", where, nearest(field, known))
-            tricks[name][field] = checked_value(document, where, known[field], registry, net)
-        reason = unavailable(name, registry)
-        if reason:
-            raise document.error(f"this machine cannot run '{name}': {reason}", (*key, name), "take the trick out")
+        if given is not None and not isinstance(given, dict):
+            continue  # which the settings have refused
+        with collecting(problems):
+            tricks[name] = _values(
+                document, (*key, name), trick_of(document, (*key, name), name, registry), registry, net
+            )
+    if problems:
+        raise together(problems)
     try:
         in_order(registry[name](**values) for name, values in tricks.items())
     except InputError as error:
         raise document.moved(error, key) from None
     return tricks
+
+
+def _values(document: Document, key: Key, trick: type[Trick], registry: Registry, net: NetSettings) -> dict[str, Json]:
+    """Every value of one trick, its default where the document gives none."""
+    known, values = domains(trick), defaults(trick)
+    problems: list[InputError] = []
+    for field in document.at(key) or {}:
+        where = (*key, field)
+        with collecting(problems):
+            if field not in known:
+                name = trick_name(trick)
+                raise document.error(f"'{field}' is not a hyperparameter of '{name}'", where, nearest(field, known))
+            values[field] = checked_value(document, where, known[field], registry, net)
+    with collecting(problems):
+        reason = unavailable(trick_name(trick), registry)
+        if reason:
+            rule = f"this machine cannot run '{trick_name(trick)}': {reason}"
+            raise document.error(rule, key, "take the trick out")
+    if problems:
+        raise together(problems)
+    return values
 
 
 class _RecipeFile(Recipe):
@@ -118,11 +138,49 @@ def load_recipe(path: Path) -> tuple[Recipe, int]:
     Every hyperparameter that the file leaves out gets its trick's default. Raises InputError.
     """
     document = prepared(read_yaml(path))
-    file = validate(document, _RecipeFile)
-    plugins, registry = plugin_registry(document, file.plugins)
-    tricks = recipe_tricks(document, ("tricks",), registry, file.net)
-    check_names(document, file.data.name, file.net)
+    file, problems = readable(document, _RecipeFile)
+    if file is None:
+        raise together(problems)
+    plugins, tricks = file.plugins, {}
+    with collecting(problems):
+        plugins, registry = plugin_registry(document, file.plugins)
+        if isinstance(document.at(("tricks",)), dict | None):
+            tricks = recipe_tricks(document, ("tricks",), registry, file.net)
+    with collecting(problems):
+        check_names(document, file.data, file.net)
+    if problems:
+        raise together(document.by_line(problems))
     recipe = Recipe(
         data=file.data, net=file.net, train=file.train, latency=file.latency, plugins=plugins, tricks=tricks
     )
     return recipe, file.seed
+
+
+def first_recipes(document: Document, count: int, registry: Registry, net: NetSettings) -> tuple[Any, ...]:
+    """The tricks of every recipe that a study has tried first. Raises InputError for the problems of them all."""
+    problems: list[InputError] = []
+    firsts = []
+    for at in range(count):
+        with collecting(problems):
+            firsts.append(_first(document, at, registry, net))
+    if problems:
+        raise together(problems)
+    return tuple(firsts)
+
+
+def _first(document: Document, at: int, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
+    """The tricks of a recipe that is to be tried first: written out, or in a recipe's file."""
+    key = ("search", "first", at)
+    given = document.at(key)
+    if isinstance(given, str):
+        return load_recipe(document.path.parent / given)[0].tricks
+    if isinstance(given, list) and all(isinstance(name, str) for name in given):
+        given = dict.fromkeys(given)
+    if not isinstance(given, dict) or not all(values is None or isinstance(values, dict) for values in given.values()):
+        raise document.error(
+            f"a recipe to try first is a mapping of tricks, a list of them, or a recipe's file, got {shown(given)}",
+            key,
+            "write '- {TRICK: {FIELD: VALUE}}', '- [TRICK, TRICK]' or '- best.yaml'",
+        )
+    plain = {name: values or {} for name, values in given.items()}
+    return recipe_tricks(with_value(document, key, plain), key, registry, net)

@@ -172,7 +172,9 @@ class SearchSettings(Settings):
     hours: float | None = Field(None, gt=0, description="no trial starts after so many hours")
     gpu_hours: float | None = Field(None, gt=0, description="no trial starts after so many GPU-hours")
     stall: int | None = Field(None, ge=1, description="no trial starts when so many did not move the hypervolume")
-    gpus: float | None = Field(None, ge=0, le=64, description="GPUs of a trial, also a part of one; null: 1 on cuda")
+    gpus: float | None = Field(
+        None, ge=0, le=1, description="the part of a GPU that a trial takes, which trains on one; null: 1 on cuda"
+    )
     memory_gib: float | None = Field(None, gt=0, description="what a trial's process may hold; null: no limit")
     first: tuple[Any, ...] = Field((), description="recipes to try before all others: tricks, or a recipe's file")
     learn_from: tuple[str, ...] = Field((), description="folders of earlier runs that the sampler learns from")

@@ -16,14 +16,14 @@ from pydantic import (
     field_validator,
 )
 
-from tricksearch.contract import Json, Registry, nearest
+from tricksearch.contract import Json, collecting, nearest, together
 from tricksearch.records.constraints import Constraint
 from tricksearch.records.goals import Goals
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import DataSettings, LatencySettings, NetSettings, Settings, TrainSettings, problem
-from tricksearch.study.document import check_names, plugin_registry, prepared, validate, with_value
-from tricksearch.study.recipe_file import load_recipe, recipe_tricks
+from tricksearch.study.document import check_names, plugin_registry, prepared, readable
+from tricksearch.study.recipe_file import first_recipes
 from tricksearch.study.settings import (
     QUALITIES,
     AblateSettings,
@@ -125,7 +125,9 @@ class Study(Settings):
     trial: Literal["train", "simulated"] = Field(
         "train", description="simulated: nothing is trained; measures are drawn as 'simulation' says"
     )
-    simulation: SimulationSettings | None = Field(None, description="what is planted where trials are simulated")
+    simulation: SimulationSettings | None = Field(
+        None, validate_default=True, description="what is planted where trials are simulated"
+    )
     phases: Phases = Field(("search",), description="what is run, in this order")
     screen: ScreenSettings = ScreenSettings()
     search: SearchSettings = SearchSettings()
@@ -243,15 +245,24 @@ def load_study(path: Path) -> Study:
     data = {key: value for key, value in document.data.items() if key not in NOTES}
     data.setdefault("name", path.stem)
     settings = {key: value for key, value in data.items() if key != "tricks"}
-    study = validate(Document(path, settings, document.lines), Study)
-    plugins, registry = plugin_registry(document, study.plugins)
-    uses, left_out = TrickReader(document, registry, study.net).read()
-    _check_simulation(document, study, uses)
-    check_names(document, study.data.name, study.net)
-    search = {
-        "first": tuple(_first(document, at, registry, study.net) for at in range(len(study.search.first))),
-        "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from),
+    study, problems = readable(Document(path, settings, document.lines), Study)
+    if study is None:
+        raise together(problems)
+    search: dict[str, Any] = {
+        "learn_from": tuple(str((path.parent / folder).resolve()) for folder in study.search.learn_from)
     }
+    plugins, uses, left_out = study.plugins, study.tricks, study.left_out
+    with collecting(problems):
+        plugins, registry = plugin_registry(document, study.plugins)
+        with collecting(problems):
+            uses, left_out = TrickReader(document, registry, study.net).read()
+            _check_simulation(document, study, uses)
+        with collecting(problems):
+            search["first"] = first_recipes(document, len(study.search.first), registry, study.net)
+    with collecting(problems):
+        check_names(document, study.data, study.net)
+    if problems:
+        raise together(document.by_line(problems))
     updated: dict[str, Any] = {"plugins": plugins, "tricks": uses, "left_out": left_out}
     around = path.parent / study.ablate.around
     if around.suffix in (".yaml", ".yml"):
@@ -268,21 +279,3 @@ def _check_simulation(document: Document, study: Study, uses: Mapping[str, Trick
                 ("simulation",),
                 nearest(name, uses),
             )
-
-
-def _first(document: Document, at: int, registry: Registry, net: NetSettings) -> dict[str, dict[str, Json]]:
-    """The tricks of a recipe that is to be tried first: written out, or in a recipe's file."""
-    key = ("search", "first", at)
-    given = document.at(key)
-    if isinstance(given, str):
-        return load_recipe(document.path.parent / given)[0].tricks
-    if isinstance(given, list) and all(isinstance(name, str) for name in given):
-        given = dict.fromkeys(given)
-    if not isinstance(given, dict) or not all(values is None or isinstance(values, dict) for values in given.values()):
-        raise document.error(
-            f"a recipe to try first is a mapping of tricks, a list of them, or a recipe's file, got {shown(given)}",
-            key,
-            "write '- {TRICK: {FIELD: VALUE}}', '- [TRICK, TRICK]' or '- best.yaml'",
-        )
-    plain = {name: values or {} for name, values in given.items()}
-    return recipe_tricks(with_value(document, key, plain), key, registry, net)

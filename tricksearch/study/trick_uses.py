@@ -13,14 +13,17 @@ from tricksearch.contract import (
     Domain,
     DomainError,
     Float,
+    InputError,
     Int,
     Json,
     Net,
     Registry,
     Trick,
+    collecting,
     defaults,
     domains,
     nearest,
+    together,
 )
 from tricksearch.records.settings import NetSettings, Settings
 from tricksearch.study.document import trick_of, unavailable
@@ -54,18 +57,23 @@ class TrickReader:
 
     def read(self) -> tuple[dict[str, TrickUse], dict[str, str]]:
         """What is done with each trick, and the reason for each that this machine cannot run, by name."""
-        uses = {name: self._use(key, name) for name, key in self._given().items()}
+        problems: list[InputError] = []
+        uses: dict[str, TrickUse] = {}
         left_out: dict[str, str] = {}
-        for name, use in uses.items():
-            reason = unavailable(name, self._registry) if use.use != "never" else None
-            if reason and use.use == "always":
-                raise self._document.error(
-                    f"'{name}' is forced, and this machine cannot run it: {reason}",
-                    ("tricks", name),
-                    "write 'never', or take the trick out",
-                )
-            if reason:
-                left_out[name] = reason
+        for name, key in self._given().items():
+            with collecting(problems):
+                uses[name] = self._use(key, name)
+                reason = unavailable(name, self._registry) if uses[name].use != "never" else None
+                if reason and uses[name].use == "always":
+                    raise self._document.error(
+                        f"'{name}' is forced, and this machine cannot run it: {reason}",
+                        ("tricks", name),
+                        "write 'never', or take the trick out",
+                    )
+                if reason:
+                    left_out[name] = reason
+        if problems:
+            raise together(problems)
         uses = {name: use for name, use in sorted(uses.items()) if name not in left_out}
         if all(use.use == "never" for use in uses.values()):
             reasons = "; ".join(f"{name}: {reason}" for name, reason in left_out.items())
@@ -116,17 +124,19 @@ class TrickReader:
         use = self._forced(given["use"], (*key, "use")) if "use" in given else "search"
         known = domains(trick)
         fields: dict[str, Json] = {}
-        for field in given:
-            if field == "use":
-                continue
-            if field not in known:
-                raise self._document.error(
-                    f"'{field}' is not a hyperparameter of '{name}'",
-                    (*key, field),
-                    nearest(field, ("use", *known)),
-                )
-            if given[field] is not None:
-                fields[field] = self._field((*key, field), known[field])
+        problems: list[InputError] = []
+        for field in (field for field in given if field != "use"):
+            with collecting(problems):
+                if field not in known:
+                    raise self._document.error(
+                        f"'{field}' is not a hyperparameter of '{name}'",
+                        (*key, field),
+                        nearest(field, ("use", *known)),
+                    )
+                if given[field] is not None:
+                    fields[field] = self._field((*key, field), known[field])
+        if problems:
+            raise together(problems)
         return self._written_out(trick, use, fields)
 
     def _forced(self, given: Any, key: Key) -> str:

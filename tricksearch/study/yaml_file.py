@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,15 @@ class Document:
     def error(self, rule: str, key: Key, remedy: str = "") -> InputError:
         """The error to raise for the value of a key."""
         return InputError(rule, place=self.place(key), remedy=remedy)
+
+    def by_line(self, problems: Iterable[InputError]) -> list[InputError]:
+        """The problems in the order of their lines; those that stand elsewhere come last."""
+
+        def line(problem: InputError) -> float:
+            found = re.match(rf"{re.escape(str(self.path))}, line (\d+)", problem.place)
+            return int(found[1]) if found else math.inf
+
+        return sorted(problems, key=line)
 
     def moved(self, error: InputError, key: Key) -> InputError:
         """The same error, placed at a key of this document."""

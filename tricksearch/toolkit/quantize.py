@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
+import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -54,7 +55,7 @@ def quantize(
     if len(images) < FEWEST and (scheme.mode == "static" or leave is not None):
         raise TrialError(f"calibration needs {FEWEST} training images or more, and there are {len(images)}")
     target = folder / f"{deployable.path.stem}.quantized.onnx"
-    with tempfile.TemporaryDirectory(dir=folder) as scratch:
+    with tempfile.TemporaryDirectory(dir=folder) as scratch, _quiet():
         simple = _simplified(deployable.path, Path(scratch), scheme)
         names = _layers(simple, scheme)
         write = _writer(simple, deployable.input, images, scheme)
@@ -68,6 +69,36 @@ def quantize(
     return replace(deployable, path=target, beside=(), precision="quantized")
 
 
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what onnxruntime's quantizers print and log of their own steps out of the terminal."""
+    silent = logging.NullHandler()  # without a handler, the first of their warnings would set one up for good
+    logging.getLogger().addHandler(silent)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logging.getLogger().removeHandler(silent)
+
+
+@contextlib.contextmanager
+def _no_dump() -> Iterator[None]:
+    """Keep symbolic shape inference that gives up from saving the graph into the working folder, which it does."""
+    import onnx
+
+    save = onnx.save_model
+
+    def save_elsewhere(proto: Any, target: Any, *options: Any, **named: Any) -> None:
+        if Path(target).is_absolute():
+            save(proto, target, *options, **named)
+
+    onnx.save_model = save_elsewhere
+    try:
+        yield
+    finally:
+        onnx.save_model = save
+
+
 def _simplified(source: Path, scratch: Path, scheme: Scheme) -> Path:
     """The graph with its shapes inferred, its constants folded, and a name for every node."""
     import onnx
@@ -75,7 +106,14 @@ def _simplified(source: Path, scratch: Path, scheme: Scheme) -> Path:
     from onnxruntime.quantization.onnx_model import ONNXModel
 
     target = scratch / "simplified.onnx"
-    quant_pre_process(source, target)
+    try:
+        with _no_dump():
+            quant_pre_process(source, target)
+    except Exception as error:  # it knows no other kind
+        if "symbolic shape inference" not in str(error):
+            raise
+        # A net such as Swin moves windows by shapes that it computes. ONNX's own inference finds the shapes without.
+        quant_pre_process(source, target, skip_symbolic_shape=True)
     model = ONNXModel(onnx.load(target))
     for index, node in enumerate(model.graph().node):
         node.name = node.name or f"{node.op_type}_{index}"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import nn
 
-from tricksearch.contract import Deployable, TrialError
-from tricksearch.trial.keys import baseline_key, yardstick_key
+from tricksearch.contract import Deployable, Json, TrialError
+from tricksearch.trial.keys import baseline_key, plain_net, yardstick_key
 from tricksearch.trial.measuring.export import export
 from tricksearch.trial.training.nets import Normalize, build_net
 
@@ -31,14 +31,19 @@ class Baseline:
     deployable: Deployable
 
 
+def key_of_baseline(recipe: Recipe, context: JobContext) -> tuple[str, Json]:
+    """The key of the recipe's plain net's file, whether that was made already or not, and what makes that net."""
+    parts = recipe, _input_shape(context), len(context.data.classes)
+    return baseline_key(*parts), plain_net(*parts)
+
+
 def baseline_of(recipe: Recipe, context: JobContext) -> Baseline:
     """The file of the recipe's plain net, untrained, from the cache or made: its weights do not change its latency.
 
     Raises TrialError where the plain net cannot be exported, and InputError where it cannot be built.
     """
-    data = context.data
-    shape = (int(data.train.pixels.shape[1]), int(data.train.pixels.shape[2]), int(data.train.pixels.shape[3]))
-    key = baseline_key(recipe, shape, len(data.classes))
+    data, shape = context.data, _input_shape(context)
+    key, _ = key_of_baseline(recipe, context)
     with context.cache.building("baseline", key, context.machine):
         entry = context.cache.get("baseline", key)
         if entry is None:
@@ -57,24 +62,41 @@ def baseline_of(recipe: Recipe, context: JobContext) -> Baseline:
     return Baseline(key, Deployable(entry.file(GRAPH)))
 
 
-def known_yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, context: JobContext) -> float | None:
-    """The milliseconds of the yardstick that this machine's latencies refer to, or None where there are none yet."""
-    entry = context.cache.get("latency", yardstick_key(recipe, baseline.key, device))
+def known_yardstick_ms(recipe: Recipe, baseline: str, device: str, context: JobContext) -> float | None:
+    """The milliseconds of the yardstick that this machine's latencies refer to, or None where there are none yet.
+
+    `baseline` is the key of the plain net's file.
+    """
+    entry = context.cache.get("latency", yardstick_key(recipe, baseline, device))
     return None if entry is None else float(entry.meta["ms"])
 
 
-def yardstick_ms(recipe: Recipe, baseline: Baseline, device: str, timing: Timing, context: JobContext) -> float:
+def yardstick_ms(recipe: Recipe, baseline: str, device: str, timing: Timing, context: JobContext) -> float:
     """The milliseconds of the yardstick that this machine's latencies refer to: this timing's where there are none yet.
 
     All latencies that share a cache refer to one moment in this way, however the machine's speed moves later. A moment
-    that other programs disturbed is not kept.
+    that other programs disturbed is not kept. `baseline` is the key of the plain net's file.
     """
-    key = yardstick_key(recipe, baseline.key, device)
+    if timing.reliable:
+        return keep_yardstick_ms(recipe, baseline, device, timing.yardstick_ms, context)
+    known = known_yardstick_ms(recipe, baseline, device, context)
+    return timing.yardstick_ms if known is None else known
+
+
+def keep_yardstick_ms(recipe: Recipe, baseline: str, device: str, ms: float, context: JobContext) -> float:
+    """The milliseconds of the yardstick that are kept: these, where there were none.
+
+    A latency in the cache brings those that it refers to, since pruning may have taken the entry and left the latency.
+    """
+    key = yardstick_key(recipe, baseline, device)
     with context.cache.building("latency", key, context.machine):
-        entry = context.cache.get("latency", key)
-        if entry is None and timing.reliable:
-            entry = context.cache.put("latency", key, {"ms": timing.yardstick_ms})
-    return timing.yardstick_ms if entry is None else float(entry.meta["ms"])
+        entry = context.cache.get("latency", key) or context.cache.put("latency", key, {"ms": ms})
+    return float(entry.meta["ms"])
+
+
+def _input_shape(context: JobContext) -> tuple[int, int, int]:
+    _, channels, height, width = context.data.train.pixels.shape
+    return int(channels), int(height), int(width)
 
 
 def all_tensors_different(net: nn.Module) -> nn.Module:

@@ -25,8 +25,8 @@ def runtime_of(bench: Bench) -> Runtime:
     return runtime
 
 
-def deploy(bench: Bench, deployable: Deployable, runtime: Callable[[], Runtime]) -> tuple[Deployable, str]:
-    """What the deploy hooks make of a graph, and the skeleton of the last ONNX graph on the way to it.
+def deploy(bench: Bench, deployable: Deployable, runtime: Callable[[], Runtime]) -> tuple[Deployable, Path]:
+    """What the deploy hooks make of a graph, and the last ONNX graph on the way to it.
 
     `runtime` is called when the file is made: its hooks come last. Raises NotApplicable where it cannot take it.
     """
@@ -35,7 +35,7 @@ def deploy(bench: Bench, deployable: Deployable, runtime: Callable[[], Runtime])
         deployable = trick.deploy(deployable, bench)
         graph = deployable.path if deployable.format == "onnx" else graph
     check_fit(runtime(), deployable)
-    return deployable, skeleton_of(graph)
+    return deployable, graph
 
 
 def noted(deployable: Deployable, skeleton: str, graph: Mapping[str, Any]) -> dict[str, Any]:
@@ -52,7 +52,9 @@ def noted(deployable: Deployable, skeleton: str, graph: Mapping[str, Any]) -> di
 def restored(meta: Mapping[str, Any], file: Callable[[str], Path]) -> Deployable:
     """The deployable of which this was noted; `file` gives the path of a file that is kept, by its name."""
     beside = tuple(file(name) for name in meta["beside"])
-    return Deployable(file(meta["path"]), beside, meta["format"], meta["precision"], meta["input"])
+    return Deployable(
+        file(meta["path"]), beside, meta["format"], meta["precision"], meta["input"], meta.get("note", "")
+    )
 
 
 def file_bytes(deployable: Deployable) -> int:

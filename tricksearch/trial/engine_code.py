@@ -23,7 +23,12 @@ STAGES: Mapping[str, tuple[str, ...]] = {
     "train": ("trial.training.stage",),
     "compress": ("trial.compression",),
     "deploy": ("trial.deployment",),
-    "score": ("trial.measuring.scores", "trial.measuring.runner", "trial.measuring.runner_process"),
+    "score": (
+        "trial.measuring.scores",
+        "trial.measuring.runner",
+        "trial.measuring.runner_process",
+        "trial.measuring.arithmetic",
+    ),
     "latency": (
         "trial.latencies",
         "trial.measuring.latency",
@@ -49,6 +54,7 @@ BYSTANDERS: Mapping[str, str] = {
     "trial.cache": "keeps results",
     "trial.context": "holds what stages share",
     "trial.engine_code": "makes keys",
+    "trial.faults": "reads errors",
     "trial.foresee": "asks for the same stages, of a net that was not trained",
     "trial.keys": "makes keys",
     "trial.measuring.machine_lock": "waits; but for a latency, which needs the machine alone",

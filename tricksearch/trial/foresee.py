@@ -10,7 +10,7 @@ from torch import nn
 
 from tricksearch.trial.baseline import all_tensors_different
 from tricksearch.trial.compression import compress, portable
-from tricksearch.trial.deployment import file_bytes
+from tricksearch.trial.deployment import file_bytes, skeleton_of
 from tricksearch.trial.measuring.export import count, export
 from tricksearch.trial.net_stages import GRAPH
 from tricksearch.trial.stages import Stages
@@ -46,8 +46,8 @@ def _measured_untrained(stages: Stages) -> dict[str, Any]:
         )
         net = compress(bench, bench.precision.place(all_tensors_different(bench.build_net())).eval())
         params, macs = count(net, bench.input_shape)
-        deployable, skeleton = stages.deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
-        timed = stages.timed(deployable, stages.runtime(), skeleton)
+        deployable, graph = stages.deploy(bench, export(net, bench.input_shape, bench.folder / GRAPH))
+        timed = stages.timed(deployable, stages.runtime(), skeleton_of(graph))
         return {**timed, "params": params, "macs": macs, "file_bytes": file_bytes(deployable)}
 
 

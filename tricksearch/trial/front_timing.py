@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tricksearch.contract import Deployable, Registry, Runtime
-from tricksearch.records.hardware import hardware
+from tricksearch.records.hardware import hardware, same_machine
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
 from tricksearch.trial.baseline import baseline_of, yardstick_ms
@@ -37,6 +37,10 @@ FIELDS = (
     "latency_rounds",
     "latency_disturbed",
     "latency_note",
+    "device_ms",
+    "device_p95_ms",
+    "throughput",
+    "throughputs",
     "timing",
 )
 
@@ -48,13 +52,14 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
     """Time the graphs of these records together, one of each graph.
 
     Returns `graphs`, by each graph's mark the fields of its latency; `ties`, groups of marks that are equally fast as
-    far as this machine can tell, which have one latency; and `left_out`, why a graph was not timed, by its mark. What
-    was measured on another machine, or is no longer in the cache, is left out. Raises TrialError, MemoryError, and
+    far as this machine can tell, which have one latency; `left_out`, why a graph was not timed, by its mark; and
+    `disturbed`, those of them that another time may do better for. What was measured on another machine, or is no
+    longer in the cache, is left out. Raises TrialError, MemoryError, and
     InputError where the cache cannot be written.
     """
     recipes = {record.graph: (Recipe.model_validate(record.recipe), record) for record in records}
     if not recipes:
-        return {"graphs": {}, "ties": [], "left_out": {}}
+        return {"graphs": {}, "ties": [], "left_out": {}, "disturbed": []}
     cache.check()  # its folder may be gone: then every graph is left out
     first = next(iter(recipes.values()))[0]
     usual = first.latency.seconds
@@ -68,6 +73,7 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
             here, left_out = _here(recipes, context, Path(folder))
             graphs: dict[str, dict[str, Any]] = {}
             ties: list[list[str]] = []
+            disturbed: list[str] = []
             for device, files in here.items():
                 baseline = baseline_of(first, context)
                 fastest = min(recipes[graph][1].timing["fastest_ms"] for graph in files)
@@ -76,8 +82,9 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
                 )
                 if not timings[0].reliable:  # rounds are disturbed for all files together
                     left_out |= dict.fromkeys(files, "other programs had the processor while it was timed")
+                    disturbed += files
                     continue
-                refers_to = yardstick_ms(first, baseline, device, timings[0], context)
+                refers_to = yardstick_ms(first, baseline.key, device, timings[0], context)
                 by_graph = dict(zip(files, timings, strict=True))
                 graphs |= {
                     graph: measures_of(timing, refers_to, first.latency, graph, device)
@@ -87,9 +94,9 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
                     ties.append(group)
                     shared = _shared([by_graph[graph] for graph in group], refers_to)
                     for graph in group:
-                        own = graphs[graph]
-                        ratio = shared["latency_ms"] / own["latency_ms"] * own["latency_ratio"]
-                        graphs[graph] |= shared | {"latency_ratio": ratio, "timing": own["timing"] | {"tie": group}}
+                        graphs[graph] |= _as_the_tie(graphs[graph], shared) | {
+                            "timing": graphs[graph]["timing"] | {"tie": group}
+                        }
     finally:
         runner.close()
         machine.close()
@@ -97,6 +104,7 @@ def timed_front(records: Sequence[Record], cache: Cache, registry: Registry) -> 
         "graphs": {graph: {name: measured[name] for name in FIELDS} for graph, measured in graphs.items()},
         "ties": ties,
         "left_out": left_out,
+        "disturbed": disturbed,
     }
 
 
@@ -107,8 +115,8 @@ def _here(
     here: dict[str, dict[str, tuple[Runtime, Deployable]]] = {}
     left_out = {}
     for graph, (recipe, record) in recipes.items():
-        stages = Stages(recipe, record.seed, context, folder)
-        if record.hardware != hardware():
+        stages = Stages(recipe, record.seed, context, folder, keys=record.keys)
+        if not same_machine(record.hardware, hardware(), stages.runtime().device):
             left_out[graph] = "it was measured on another machine"
         elif not stages.is_deployed:
             left_out[graph] = "its file is no longer in the cache"
@@ -148,3 +156,11 @@ def _shared(timings: Sequence[Timing], refers_to: float) -> dict[str, float]:
         "latency_low_ms": math.exp(middle - half) * refers_to,
         "latency_high_ms": math.exp(middle + half) * refers_to,
     }
+
+
+def _as_the_tie(own: Mapping[str, Any], shared: Mapping[str, float]) -> dict[str, Any]:
+    """A graph's latency and what follows from it, moved to the one latency of its tie."""
+    factor = shared["latency_ms"] / own["latency_ms"]
+    moved = {name: own[name] * factor for name in ("latency_ratio", "latency_p95_ms", "latency_p99_ms")}
+    rates = {size: rate / factor for size, rate in own["throughputs"].items()}
+    return {**shared, **moved, "throughput": max(rates.values()), "throughputs": rates}

@@ -23,6 +23,7 @@ class Job:
     bounds: list[dict[str, Any]]
     cache: str
     directory: str  # where the study was started: relative paths in the recipe start there
+    data: str | None = None  # the digest of the data set that it is to be measured on; None: whatever is there
     memory_gib: float | None = None  # what its process may hold
     gpus: float | None = None  # the part of a GPU that is its own, memory included
     rungs: list[int] = field(default_factory=list)  # the epochs, from 1, after which it reports how far it has come

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,13 +29,15 @@ from tricksearch.contract import (
 )
 from tricksearch.contract.code import code_hash
 from tricksearch.contract.discovery import text_of
-from tricksearch.records.hardware import cpu_features, hardware, versions_of
+from tricksearch.records.hardware import cpu_features, deciding, device_name, hardware, versions_of
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.engine_code import code_of, engine_hash, imported_by
 from tricksearch.trial.measuring.runtimes import source_of
 from tricksearch.trial.training.precision import Precision
+
+MODEL_STAGES = ("train", "compress", "deploy")  # those that make the file
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,11 @@ class Keys:
     score: str  # see `score_key`
     test: str | None = None  # of the score on the test split, where that was asked for; see `score_key`
 
+    @property
+    def measured(self) -> dict[str, str]:
+        """Those by which what a record was measured on is found again, whoever asks."""
+        return {name: getattr(self, name) for name in (*MODEL_STAGES, "score")}
+
 
 def stage_keys(
     recipe: Recipe,
@@ -57,19 +64,23 @@ def stage_keys(
     precision: Precision,
     registry: Registry,
     test: bool = False,
+    kept: Mapping[str, str] | None = None,
 ) -> Keys:
-    """The keys of a recipe whose tricks are these, in their order. Without `test`, no test image is looked at."""
-    tricks = list(tricks)
+    """The keys of a recipe whose tricks are these, in their order. Without `test`, no test image is looked at.
+
+    `kept` are keys of a record, by their stages, that stand in place of what this process would give: see `kept_keys`.
+    """
+    tricks, kept = list(tricks), kept or {}
     here = {"cpu": [hardware()["cpu"], cpu_features()]}
 
     def acting(stage: str) -> list[Json]:
         return [_identity(trick, registry) for trick in tricks if stage in stages(type(trick))]
 
-    train = _key(
+    train = kept.get("train") or _key(
         "train",
         {
             **_engine("train"),
-            "device": hardware()["gpus"] if precision.device.type == "cuda" else hardware()["cpu"],
+            "device": device_name(str(precision.device)),
             "precision": [str(precision.device.type), str(precision.dtype), precision.channels_last],
             "data": [data.digest("train"), len(data.classes), data.augment],
             "net": recipe.net.model_dump(mode="json"),
@@ -78,14 +89,34 @@ def stage_keys(
             "tricks": acting("train"),
         },
     )
-    compress = _key("compress", {"on": train, "tricks": acting("compress"), **_engine("compress")})
-    deploy = _key("deploy", {"on": compress, "tricks": acting("deploy"), **_engine("deploy"), **here})
+    # The processor counts here too: a net may be trained to be rounded as this one computes.
+    compress = kept.get("compress") or _key(
+        "compress", {"on": train, "tricks": acting("compress"), **_engine("compress"), **here}
+    )
+    made = {"on": compress, "tricks": acting("deploy"), **_engine("deploy"), **here}
+    deploy = kept.get("deploy") or _key("deploy", made)
 
     def scored(split: str) -> str:
-        ran = {"tricks": acting("measure"), "data": data.digest(split), "gpus": hardware()["gpus"], **here}
+        ran = {"tricks": acting("measure"), "data": data.digest(split), **here}
         return _key("score", {"on": deploy, **ran, **_engine("score")})
 
-    return Keys(train, compress, deploy, scored("validation"), scored("test") if test else None)
+    score = kept.get("score") or scored("validation")
+    return Keys(train, compress, deploy, score, scored("test") if test else None)
+
+
+def kept_keys(keys: Mapping[str, str], has: Callable[[str, str], bool]) -> dict[str, str]:
+    """Of the keys that a record was measured under, those of the stages that are still there, up to the last one.
+
+    They are the record's own, so what a worker made that saw another processor, or fewer GPUs, is found by a process
+    that would give other keys. What was lost is made under the keys of the process that makes it. `has` says whether
+    there is an entry of a stage and key.
+    """
+    for last in range(len(MODEL_STAGES), 0, -1):
+        stages = MODEL_STAGES[:last]
+        if all(stage in keys for stage in stages) and has(stages[-1], keys[stages[-1]]):
+            score = ("score",) if last == len(MODEL_STAGES) and "score" in keys else ()
+            return {stage: keys[stage] for stage in (*stages, *score)}
+    return {}
 
 
 def score_key(key: str, runtime: Runtime) -> str:
@@ -102,19 +133,22 @@ def latency_key(
     skeleton: str,
     tricks: Iterable[Trick],
     runtime: Runtime,
+    baseline: Json,
     nonce: Json = None,
 ) -> str:
     """The key of a latency, which depends on the graph and not on its weights: nets of one shape share it.
 
-    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from. With a
-    `nonce`, only trials that bring the same one share it.
+    `skeleton` is the hash of the deployed graph or, in another format, of the last graph that it was made from;
+    `baseline` what makes the plain net (`plain_net`), which a latency is a ratio to. With a `nonce`, only trials that
+    bring the same one share it.
     """
     making = [trick for trick in tricks if "deploy" in stages(type(trick))] if deployable.format != "onnx" else []
     return _key(
         "latency",
         {
             **_engine("latency"),
-            "hardware": [hardware(), cpu_features()],
+            "hardware": [deciding(hardware(), runtime.device), cpu_features()],
+            "baseline": baseline,
             "skeleton": skeleton,
             "format": deployable.format,
             "precision": deployable.precision,
@@ -128,8 +162,12 @@ def latency_key(
 
 def baseline_key(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> str:
     """The key of the plain net's untrained file, beside which latencies are taken."""
-    net = recipe.net.model_dump(mode="json")
-    return _key("baseline", {**_engine("baseline"), "net": net, "input": list(input_shape), "classes": num_classes})
+    return _key("baseline", {**_engine("baseline"), "net": plain_net(recipe, input_shape, num_classes)})
+
+
+def plain_net(recipe: Recipe, input_shape: tuple[int, int, int], num_classes: int) -> Json:
+    """What makes the plain net, whatever version of a library builds it."""
+    return [recipe.net.model_dump(mode="json"), list(input_shape), num_classes]
 
 
 def yardstick_key(recipe: Recipe, baseline: str, device: str) -> str:
@@ -138,7 +176,7 @@ def yardstick_key(recipe: Recipe, baseline: str, device: str) -> str:
         "latency",
         {
             **_engine("latency"),
-            "hardware": [hardware(), cpu_features()],
+            "hardware": [deciding(hardware(), device), cpu_features()],
             "yardstick": [baseline, device],
             "call": [recipe.latency.batch, recipe.latency.threads],
         },
@@ -155,6 +193,8 @@ def _runtime(runtime: Runtime) -> Json:
     source = source_of(runtime)
     below, packages = imported_by(source)
     settings: list[Json] = [runtime.name, dict(runtime.options), runtime.threads, runtime.device]
+    if runtime.device != "cpu":
+        settings.append(deciding(hardware(), runtime.device)["gpus"])
     return [*settings, code_hash(source), below, versions_of(packages)]
 
 

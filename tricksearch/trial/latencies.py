@@ -49,6 +49,7 @@ def measures_of(
             "yardstick_ms": timing.yardstick_ms,
             "fastest_ms": timing.fastest_ms,
             "refers_to_ms": yardstick_ms,
+            "device": device,
             "seconds": timing.seconds,
         },
     }

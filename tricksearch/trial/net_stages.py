@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ from tricksearch.trial.cache import Entry
 from tricksearch.trial.clock import TrainingClock
 from tricksearch.trial.compression import exported, portable, timed_compress
 from tricksearch.trial.context import JobContext, StageLog
-from tricksearch.trial.keys import Keys, stage_keys
+from tricksearch.trial.keys import Keys, kept_keys, stage_keys
 from tricksearch.trial.rungs import Rungs
 from tricksearch.trial.training import stage
 from tricksearch.trial.training.precision import Precision
@@ -28,15 +30,39 @@ class NetStages:
     """One recipe and one seed, from the untrained net to the float graph."""
 
     def __init__(
-        self, recipe: Recipe, seed: int, context: JobContext, folder: Path, rungs: Rungs | None = None
+        self,
+        recipe: Recipe,
+        seed: int,
+        context: JobContext,
+        folder: Path,
+        rungs: Rungs | None = None,
+        keys: Mapping[str, str] | None = None,
     ) -> None:
+        """`keys` are those that the recipe's record was measured under: what is kept under them is found."""
+        kept = kept_keys(keys or {}, lambda stage, key: context.cache.get(stage, key) is not None)
         self.recipe, self.seed, self.context, self.folder, self._rungs = recipe, seed, context, folder, rungs
+        # Without a circle from the workbench back to here, what a variant holds on the device goes with its last use.
+        own: NetStages = weakref.proxy(self)
+
+        def teach(asked: Recipe) -> nn.Module:
+            return own.teach(asked)
+
+        def exported_net() -> nn.Module:
+            return own.compressed()
+
         self.bench = Bench(
-            recipe, seed, context.registry, context.data, context.machine, folder, teach=self.teach, net=self.compressed
+            _anywhere(recipe) if "deploy" in kept else recipe,
+            seed,
+            context.registry,
+            context.data,
+            context.machine,
+            folder,
+            teach=teach,
+            net=exported_net,
         )
-        test = context.tester is not None
+        test, precision = context.tester is not None, self.bench.precision
         self.keys: Keys = stage_keys(
-            recipe, seed, self.bench.tricks, context.data, self.bench.precision, context.registry, test
+            recipe, seed, self.bench.tricks, context.data, precision, context.registry, test, kept
         )
         self.log = StageLog()
         self.clock = TrainingClock(self.bench)
@@ -134,3 +160,8 @@ class NetStages:
         before = context.cache.get("train", self.keys.train)
         meta = exported(bench, net, self.folder / GRAPH, before.meta if before else None, seconds)
         return context.cache.put("compress", key, meta, {GRAPH: self.folder / GRAPH})
+
+
+def _anywhere(recipe: Recipe) -> Recipe:
+    """The recipe for a process that trains nothing of it, and may lack the device that it was trained on."""
+    return recipe.model_copy(update={"train": recipe.train.model_copy(update={"device": "cpu"})})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import functools
+import gc
 import logging
 import os
 import socket
@@ -28,6 +29,8 @@ from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext, Note
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.loaded import cached_data
+from tricksearch.trial.data.packed import digest_of
+from tricksearch.trial.faults import is_out_of_memory, lost_device
 from tricksearch.trial.foresee import foreseen
 from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
@@ -67,7 +70,8 @@ def run_trial(
     """Run a trial, then its variants: recipes that differ from it behind the training alone. One record each.
 
     Whatever goes wrong becomes the record's status and reason; only an interrupt passes through. Variants of a
-    training that failed are left out. A recipe that is seen to break a bound before it is trained is rejected.
+    training that failed are left out, and so are those behind a fault of the device, after which `lost_device` says
+    that this process is of no more use. A recipe that is seen to break a bound before it is trained is rejected.
     `cache` takes the place of the one in the job's folder; `note` is called with the name of each stage that begins;
     errors of the kinds in `reraise` are not recorded but raised. At the job's rungs, `report` is called with how far
     the training has come, and may end it by raising Stopped; for a net that is known already it is not called. Raises
@@ -79,6 +83,7 @@ def run_trial(
     recipes = job.recipes()
     with _machine(job) as machine, machine.shared():
         registry, data = _tricks(recipes[0].plugins), cached_data(recipes[0].data)
+        _refuse_other_data(job, data)
         known = cache or Cache(Path(job.cache))
         known.check()
         with known.in_use(), _tester(job, data) as tester:
@@ -88,9 +93,19 @@ def run_trial(
             records = []
             for variant, recipe in enumerate(recipes):
                 records.append(trial.record(recipe, variant))
-                if trial.training_failed:
+                if trial.training_failed or lost_device.why:
                     break
     return records
+
+
+def _refuse_other_data(job: Job, data: DataSet) -> None:
+    """Raise InputError where the data are not those that the run began with: a file was changed since."""
+    if job.data is not None and digest_of(data) != job.data:
+        raise InputError(
+            "the data have changed since the run was started: what is read now is not what the other trials had",
+            place=job.recipes()[0].data.root or "data",
+            remedy="put them back, and the same command goes on; or give --out another folder, for a run of its own",
+        )
 
 
 @contextlib.contextmanager
@@ -104,6 +119,7 @@ def _machine(job: Job) -> Iterator[Machine]:
     finally:
         machine.close()
         if torch.cuda.is_available():
+            gc.collect()  # a hook may have closed over its workbench, and such a circle holds images
             with contextlib.suppress(RuntimeError):  # after a fault of the device it would hide the fault itself
                 torch.cuda.empty_cache()
 
@@ -148,6 +164,7 @@ class _Variant:
             wall_seconds=round(time.perf_counter() - self.clock, 3),
             hardware=hardware(),
             versions=versions() | extra_versions(),
+            keys=stages.keys.measured if stages and status == FINISHED else {},
             reused=stages.log.reused if stages else [],
             spent_seconds=round(spent, 3),
             spent_epochs=round(stages.net.spent_epochs, 3) if stages else 0.0,
@@ -207,7 +224,9 @@ class _Trial:
                 return replace(looks.last, reason=str(error))
             if not isinstance(error, TrialError):  # those are reasons, not faults
                 log.exception("the trial failed")
+            lost_device.note(error)
             status, reason = _status(error)
+            _let_go(error)
         # Where not even the stages could be built, nothing is known of the training: the next one finds out for itself.
         known = looks.stages
         self.training_failed = known is not None and known.keys.train in self._context.failed
@@ -267,12 +286,20 @@ def _refuse_full_disk(error: Exception) -> None:
 def _status(error: Exception) -> tuple[str, str]:
     """The status of a trial that ended so, and the reason in one line."""
     text = " ".join(str(error).split()) or type(error).__name__
+    memory = is_out_of_memory(error)
     if isinstance(error, TrialError):
-        return error.status, text
+        return "out_of_memory" if memory and error.status == "failed" else error.status, text
     if isinstance(error, InputError):
         return "failed", text
-    memory = isinstance(error, MemoryError | torch.OutOfMemoryError) or "can't allocate memory" in text
     return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
+
+
+def _let_go(error: BaseException) -> None:
+    """Drop the frames that an error holds, and with them the nets and images of the variant that failed."""
+    link: BaseException | None = error
+    while link is not None and link.__traceback__ is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 @functools.cache

@@ -78,6 +78,8 @@ def _subject(verdict: Verdict, order: Sequence[str]) -> str:
         return f"{trick} on top of {' + '.join(below) or 'the baseline'}"
     if verdict.comparison == "minimal":
         return "the minimal recipe"
+    if verdict.comparison == "confirmed":
+        return f"The recipe of {trick}"
     if verdict.comparison == "fidelity":
         return f"{trick} at the short budget"
     return trick
@@ -99,6 +101,14 @@ def _first_measure(verdict: Verdict, subject: str) -> str:
         EQUIVALENT: f"is equivalent{on} to leaving it out" if verdict.comparison != "minimal" else f"is equivalent{on}",
         UNDECIDED: f"is undecided{on}",
     }[verdict.says]
+    if verdict.comparison == "confirmed":
+        where = on or " on accuracy"
+        verb = {
+            HELPS: f"is better than the baseline{where}",
+            HURTS: f"is worse than the baseline{where}",
+            EQUIVALENT: f"is as good as the baseline{where}",
+            UNDECIDED: f"is undecided against the baseline{where}",
+        }[verdict.says]
     margin = f"margin {number(verdict.margin, verdict.measure)} {unit(verdict.measure)}, "
     text = f"{subject} {verb}: {_effect(verdict)}, {margin if verdict.says == EQUIVALENT else ''}n = {verdict.n}"
     return text + _runs_needed(verdict)

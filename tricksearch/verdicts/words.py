@@ -15,6 +15,7 @@ COMPARISONS = {
     "interaction": ("Interactions", "how much more both tricks do together than each by itself, over all others"),
     "pair": ("Pairs", "both tricks together on the plain baseline against the sum of each alone"),
     "minimal": ("Minimal recipe", "the minimal recipe against the whole one"),
+    "confirmed": ("Confirmed recipes", "the recipe against the plain baseline, both on the confirmation's fresh seeds"),
     "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
     "budget": ("Longer training", "the trick's effect at the full budget minus that at the short one"),
 }

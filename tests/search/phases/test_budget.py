@@ -133,3 +133,22 @@ def test_the_noise_over_seeds_is_pooled_over_the_better_half_of_the_recipes():
     assert seed_noise("accuracy", [[record(0)]]) == 0
     collapsing = [[record(4, 95.0), record(4, 95.1), record(4, 95.2)], [record(5, 42.0), record(5, 58.0)]]
     assert 95 * seed_noise("accuracy", collapsing) == pytest.approx(0.1, rel=0.01), "points"
+
+
+def test_useless_recipes_hide_no_gain_of_the_front():
+    """Without any of them, +0.2 points at a member of the front count as moved; with one at 10 % they still do."""
+    close = [record(0, 96.0, 1.0), record(1, 95.8, 0.8), record(2, 96.3, 1.3), record(3, 96.5, 1.3)]
+    asked = study(stall=1)
+    assert not stalled(asked, close, 1)
+    useless = record(9, 10.0, 0.05)
+    assert not stalled(asked, [*close[:3], useless, close[3]], 1)
+    slow = record(9, 96.1, 400.0)
+    assert not stalled(asked, [*close[:3], slow, close[3]], 1)
+    assert stalled(asked, [*close, useless], 1), "and move nothing themselves"
+
+
+def test_a_baseline_that_was_tried_again_is_run_with_more_seeds():
+    tries = [record(0, status="failed"), record(1, name="plain"), record(2)]
+    asked = study(seeds=2)
+    groups = SearchBudget(asked, tries).groups
+    assert next_replicate(asked, groups, {}).lead.trial == 1

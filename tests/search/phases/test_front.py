@@ -96,6 +96,27 @@ def test_it_is_timed_once_and_again_where_the_graphs_changed(rival, store, regis
     assert timings[1:] == [["g4"]]
 
 
+def test_records_of_an_ablation_do_not_change_what_is_timed(rival):
+    searched = [rival(0, 90.0, 1.0), rival(1, 95.0, 2.0)]
+    better = rival(2, 99.0, 0.5, phase="ablate")
+    assert near_front(rival.study, [*searched, better]) == near_front(rival.study, searched)
+
+
+def test_what_was_disturbed_is_timed_when_the_run_goes_on(rival, store, registry_of, tmp_path, monkeypatch):
+    tries = []
+
+    def timed(records, cache, registry):
+        tries.append([record.graph for record in records])
+        disturbed = tries[0] if len(tries) == 1 else []
+        return {"graphs": {}, "ties": [], "left_out": dict.fromkeys(disturbed, "busy"), "disturbed": disturbed}
+
+    monkeypatch.setattr(front_timing, "timed_front", timed)
+    store.add([rival(0, 90.0, 1.0)])
+    for _ in range(3):
+        end(rival.study, store, registry_of, tmp_path)
+    assert tries == [["g0"], ["g0"]]
+
+
 def test_records_of_these_graphs_have_that_latency_from_then_on(rival, store, registry_of, tmp_path, timings):
     store.add([rival(0, 90.0, 1.0), rival(2, 80.0, 3.0)])
     end(rival.study, store, registry_of, tmp_path)

@@ -1,6 +1,7 @@
 """The phases of a study: what they run, how they go on, what they find. Measures are simulated."""
 
 import random
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -9,6 +10,10 @@ from hypothesis import strategies as st
 
 from tests.search.observer import Listener
 from tricksearch.contract import InputError
+from tricksearch.records.averages import shown
+from tricksearch.records.constraints import not_in_force
+from tricksearch.report.headline import details
+from tricksearch.report.view import make_view
 from tricksearch.search.loop import Loop
 from tricksearch.search.phases.findings import findings_of
 from tricksearch.search.phases.phase import mark_of
@@ -300,3 +305,33 @@ def test_the_search_is_told_of_the_screen(make_simulated, make_loop):
     screened = {yaml.safe_dump(each.tricks) for each in records if each.phase == "screen"}
     assert len(searched) == 11
     assert not searched & screened, "no recipe of the screen is run again"
+
+
+def test_a_search_whose_baseline_fails_tries_it_again_and_its_limits_hold(make_simulated, make_loop):
+    """Its first try fails here, as a worker's would; the limit is then relative to the try that finished."""
+    study = make_simulated(["search"], constraints=["latency_ms <= 0.5 * baseline"])
+    loop, store = make_loop(study)
+    first = loop.next()
+    (failed,) = simulate(first)[:1]
+    loop.finish([replace(failed, status="failed", reason="no luck", measures={})])
+    play(loop)
+    tries = [record for record in store.records() if record.phase == "baseline"]
+    assert [(record.status, record.seed) for record in tries] == [("failed", 0), ("finished", 1)]
+    assert not_in_force(study.constraints, store.records()) == ""
+    again, _ = make_loop(study)
+    assert again.over, "a resumed run wants nothing more of it"
+
+
+def test_a_baseline_that_never_finishes_is_told(make_simulated, make_loop):
+    study = make_simulated(["search"], constraints=["latency_ms <= 0.5 * baseline"])
+    loop, store = make_loop(study)
+    while (job := loop.next()) is not None:
+        records = simulate(job)
+        lost = [replace(records[0], status="failed", reason="no luck", measures={})]
+        loop.finish(lost if job.phase == "baseline" else records)
+    tries = [record.status for record in store.records() if record.phase == "baseline"]
+    assert tries == ["failed"] * 3
+    view = make_view(shown(store.records()), study.objectives, study.constraints)
+    told = " ".join(details(view, study.model_dump(mode="json")))
+    assert "Not in force: latency_ms <= 0.5 * baseline. The baseline" in told
+    assert "keeps them" not in told

@@ -45,6 +45,44 @@ def test_the_baseline_comes_first_and_no_recipe_comes_twice(make_study, registry
     assert len(set(keys(records)) | {first.recipe.key}) == 41
 
 
+def failing(proposer, make_record, tries):
+    """The proposals of tries of the baseline, all of which fail."""
+    made = []
+    for _ in range(tries):
+        made.append(proposer.propose())
+        assert made[-1].phase == "baseline"
+        proposer.baseline_ended("failed")
+        proposer.tell(make_record(made[-1].trial, made[-1].recipe, phase="baseline", status="failed"))
+    return made
+
+
+def test_a_baseline_that_failed_is_tried_again(make_study, registry_of, make_record):
+    study = make_study(search={"startup": 6})
+    space = Space.of(study, registry_of(study))
+    proposer = Proposer(study, space)
+    failing(proposer, make_record, 1)
+    again = proposer.propose()
+    assert (again.phase, again.trial, again.seed) == ("baseline", 1, 1)
+    assert proposer.propose().phase == "search", "others go on beside it"
+    proposer.baseline_ended("finished")
+    assert [proposer.propose().phase for _ in range(5)] == ["search"] * 5
+    proposer = Proposer(study, space)
+    assert [made.trial for made in failing(proposer, make_record, 3)] == [0, 1, 2]
+    assert proposer.propose().phase == "search", "three tries are enough"
+    stored = [make_record(0, again.recipe, phase="baseline", status="failed")]
+    assert Proposer(study, space, stored).propose().phase == "baseline", "a resumed run tries it too"
+    stored.append(make_record(1, again.recipe, phase="baseline"))
+    assert Proposer(study, space, stored).propose().phase == "search"
+
+
+def test_variants_of_a_baseline_that_failed_are_variants_of_its_next_try(make_study, registry_of, make_record):
+    study = make_study(tricks={"int8": {"mode": "static"}, "solo": None})
+    proposer = Proposer(study, Space.of(study, registry_of(study)))
+    (first,) = failing(proposer, make_record, 1)
+    assert first.variants
+    assert proposer.propose().variants == first.variants
+
+
 def test_the_start_draws_every_option_equally_often(make_study, registry_of):
     study = make_study(search={"startup": 12})
     space = Space.of(study, registry_of(study))

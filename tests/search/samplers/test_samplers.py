@@ -1,6 +1,7 @@
 """The samplers: each proposes what can run, none what it was told not to, and the default learns."""
 
 import itertools
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -170,3 +171,46 @@ def test_quasi_random_points_cover_the_space_evenly():
 def test_a_space_without_parameters_can_be_asked():
     for name in ("auto", "random", "qmc", "grid", "local", "tpe"):
         assert next(make_sampler(name, Layout(()), (True, False), startup=0).ask(1)) == {}
+
+
+@pytest.mark.parametrize("name", ["tpe", "nsga2", "nsga3"])
+def test_by_how_much_a_rejected_recipe_breaks_a_limit_is_learnt(name):
+    """What trick0 gives is rejected before it is trained: it has margins and no values."""
+
+    def outcome(setting):
+        over = 1.0 if setting["trick0"] == "on" else -1.0
+        return Outcome(setting, None if over > 0 else truth(setting), (over,))
+
+    late = search(name, 70, outcome=outcome)[35:]
+    assert sum(each.setting["trick0"] == "on" for each in late) <= 10
+
+
+@pytest.mark.parametrize("name", ["nsga2", "nsga3"])
+def test_a_resumed_genetic_search_goes_on_from_what_it_knew(name):
+    """What it proposes next comes from the best of what was told, as in a search that was not cut off."""
+
+    def proposed(known, seed):
+        sampler = make_sampler(name, LAYOUT, (True, False), seed=seed, startup=0, known=len(known))
+        for each in known:
+            sampler.tell(each)
+        return np.mean([truth(each.setting)[0] for each in search(name, 20, sampler=sampler, start=100)])
+
+    random = [proposed([], seed) for seed in range(4)]
+    known = search("random", 60, seed=9)
+    assert np.mean([proposed(known, seed) for seed in range(4)]) > np.mean(random) + 1.0
+
+
+def test_generations_are_counted_over_what_was_added_and_what_was_asked_for():
+    sampler = make_sampler("nsga2", LAYOUT, (True, False), startup=0)
+    for each in search("random", 45, seed=3):  # as variants, a screen, or an interrupted search
+        sampler.tell(each)
+    search("nsga2", 20, sampler=sampler, start=100)
+    mean = Outcome(sampler_settings(sampler)[7], (10.0, 9.0))
+    sampler.tell(mean)  # which replaces what was told of it
+    key = sampler._study.sampler._get_generation_key()
+    counts = Counter(each.system_attrs.get(key) for each in sampler._study.trials if each.state == TrialState.COMPLETE)
+    assert counts == {0: 20, 1: 20, 2: 20, 3: 5}
+
+
+def sampler_settings(sampler):
+    return [each.params for each in sampler._study.trials]

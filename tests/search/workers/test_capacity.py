@@ -55,6 +55,12 @@ def test_a_device_that_is_named_asks_no_node(joining, make_study):
         gpus_of_a_trial(make_study(train={"device": "cuda:1"}))
 
 
+@pytest.mark.parametrize(("share", "trials"), [(0.7, 8), (0.5, 16), (1 / 3, 24), (0.3, 24), (1.0, 8)])
+def test_parts_that_are_left_of_gpus_do_not_add_up(joining, share, trials):
+    joining({"CPU": 64.0, "GPU": 8.0})
+    assert room_for(1, share, None, None)() == trials
+
+
 def test_room_grows_with_the_nodes(joining):
     joining(HEAD, CPU, GPU)
     room_now = room_for(2, 0.0, None, "head:6379")

@@ -65,7 +65,7 @@ def test_official_splits_are_used_as_they_are(tmp_path):
 def test_two_folders_for_one_split_are_an_error(tmp_path):
     for part in ("train", "val", "validation"):
         write(tmp_path / part / "a", 4)
-    with pytest.raises(InputError, match=r"'validation' and 'val' both claim to be the validation split.*Keep one"):
+    with pytest.raises(InputError, match=r"'val' and 'validation' both claim to be the validation split.*Keep one"):
         load(tmp_path)
 
 

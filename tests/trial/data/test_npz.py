@@ -65,6 +65,55 @@ def test_without_official_splits_three_are_made(tmp_path):
     assert [len(each) for each in (data.train, data.validation, data.test)] == [15, 6, 9]
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation", "dev", "VALID"])
+@pytest.mark.parametrize("form", ["x_{}", "{}_images"])
+def test_customary_names_of_splits_are_read(tmp_path, name, form):
+    keys = {form.format(name): X[:9], form.replace("x", "y").replace("images", "labels").format(name): Y[:9]}
+    data = load(save(tmp_path, x_train=X, y_train=Y, **keys))
+    assert np.array_equal(data.validation.pixels[:, 0], X[:9])
+    assert not any("not read" in note for note in data.notes)
+
+
+def test_capitals_are_read_and_what_is_not_read_is_told(tmp_path):
+    data = load(save(tmp_path, X_train=X, Y_train=Y, X_test=X[:5], Y_test=Y[:5], x_extra=X, names=np.zeros(3)))
+    assert len(data.test) == 5
+    assert "not read: 2 arrays (names, x_extra)" in data.notes
+
+
+def test_labels_of_several_classes_are_not_made_one_by_the_largest(tmp_path):
+    several = np.random.default_rng(0).integers(0, 2, (30, 4))
+    several[:2] = [[1, 1, 0, 0], [0, 0, 0, 0]]
+    with pytest.raises(InputError, match=r"of shape \(30, 4\).* rows with several ones, \d+ with none") as caught:
+        load(save(tmp_path, x_train=X, y_train=several))
+    assert "argmax" not in str(caught.value)
+    assert "labels[:, k].astype('int64')" in caught.value.remedy
+    assert load(save(tmp_path, x_train=X, y_train=several[:, 2].astype("int64"))).classes == ("0", "1")
+    one_hot = np.eye(3)[Y]
+    with pytest.raises(InputError, match=r"labels\.argmax\(axis=1\)"):
+        load(save(tmp_path, x_train=X, y_train=one_hot))
+    assert load(save(tmp_path, x_train=X, y_train=one_hot.argmax(axis=1))).classes == ("0", "1", "2")
+    with pytest.raises(InputError, match=r"Give whole numbers from 0 of the shape \(N,\)"):
+        load(save(tmp_path, x_train=X, y_train=np.random.default_rng(0).random((30, 3))))
+
+
+@pytest.mark.parametrize(
+    ("labels", "remedy"),
+    [
+        (Y * 1.0, "labels.astype('int64')"),
+        (Y[Y < 2] == 1, "labels.astype('int64')"),
+        (np.array(["cat", "dog", "cow"])[Y], "numpy.unique(labels, return_inverse=True)[1]"),
+    ],
+)
+def test_the_remedy_for_labels_of_another_type_helps(tmp_path, labels, remedy):
+    images = X[: len(labels)]
+    with pytest.raises(InputError, match="where whole numbers are needed") as caught:
+        load(save(tmp_path, x_train=images, y_train=labels))
+    assert remedy in caught.value.remedy
+    mended = eval(remedy, {"labels": labels, "numpy": np})
+    data = load(save(tmp_path, x_train=images, y_train=mended))
+    assert len(data.classes) == len(np.unique(labels))
+
+
 def changed(array, index, value):
     array = array.copy()
     array[index] = value
@@ -98,6 +147,13 @@ FLOATS = X / 255
         ({"x_train": changed(FLOATS, (3, 0, 0), np.inf), "y_train": Y}, "infinite"),
         ({"x_train": changed(FLOATS, (3, 0, 0), -0.1), "y_train": Y}, "pixels from -0.1 to 1"),
         ({"x_train": X * 1.0, "y_train": Y}, "pixels from 0 to 255"),
+        ({"x_train": X, "y_train": Y, "train_images": X, "train_labels": Y}, "'train_images' and 'x_train' both claim"),
+        (
+            {"x_train": X, "y_train": Y, "x_val": X, "y_val": Y, "x_valid": X, "y_valid": Y},
+            "'x_val' and 'x_valid' both",
+        ),
+        ({"X_train": X}, "there is 'X_train' but no 'Y_train'"),
+        ({"x_train": X, "y_train": Y, "val_labels": Y}, "there is 'val_labels' but no 'val_images'"),
         ({"x_train": X[:, 0], "y_train": Y}, r"images of shape \(30, 5\)"),
         ({"x_train": np.zeros((30, 8, 8, 8), np.uint8), "y_train": Y}, r"images of shape \(30, 8, 8, 8\)"),
         ({"x_train": np.zeros((30, 0, 8), np.uint8), "y_train": Y}, "hold no pixel"),

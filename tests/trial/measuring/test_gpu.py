@@ -11,7 +11,7 @@ from tricksearch.trial.measuring import gpu
 from tricksearch.trial.measuring import machine_lock as machine
 from tricksearch.trial.measuring.runner import Runner
 
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU that CUDA can use")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use, and TEST_CUDA=1")
 
 
 @pytest.fixture

@@ -264,3 +264,34 @@ def test_large_answers_cross_whole(tmp_path, file):
     runner.load(of(load_misfit, how="none", when="never"), file, 1)
     np.testing.assert_array_equal(runner.logits(0, 300), (pixels.astype(np.float32) / np.float32(255)).reshape(300, -1))
     runner.close()
+
+
+def load_breaking(path, threads, precision):
+    import sys
+
+    sys.device_is_broken = True
+    raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0")
+
+
+def load_where_sound(path, threads, precision):
+    import sys
+
+    if getattr(sys, "device_is_broken", False):
+        raise RuntimeError("CUDA failure 700: an illegal memory access was encountered ; GPU=0")
+    return lambda images: images.mean(axis=(2, 3))
+
+
+def load_too_large(path, threads, precision):
+    raise RuntimeError("[ONNXRuntimeError] : 6 : Failed to allocate memory for requested buffer of size 68719476736")
+
+
+def test_a_fault_of_the_device_costs_the_next_file_nothing(runner, file):
+    with pytest.raises(TrialError, match="cannot load the file: RuntimeError: CUDA failure 700"):
+        runner.load(Runtime("of the test", load_breaking, packages=()), file, 1)
+    runner.load(Runtime("of the test", load_where_sound, packages=()), file, 1)
+    assert runner.logits(0, 1).shape[0] == 1
+
+
+def test_a_runtime_that_ran_out_of_memory_says_so_in_its_own_words(runner, file):
+    with pytest.raises(MemoryError, match="Failed to allocate memory"):
+        runner.load(Runtime("of the test", load_too_large, packages=()), file, 1)

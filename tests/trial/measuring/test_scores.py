@@ -63,3 +63,13 @@ def test_logits_that_are_not_finite_are_an_error(wrong):
 def test_logits_of_another_shape_are_an_error(shape):
     with pytest.raises(TrialError, match=r"logits of the shape .* for 10 images"):
         score(lambda start, stop: np.zeros(shape, np.float32), images_of(10))
+
+
+def test_the_error_of_f1_is_that_of_drawing_the_images_again():
+    random = np.random.default_rng(0)
+    labels = random.choice(4, 400, p=[0.4, 0.3, 0.2, 0.1])
+    guesses = np.where(random.random(400) < 0.8, labels, random.choice(4, 400))
+    drawn = [random.integers(0, 400, 400) for _ in range(2000)]
+    again = [scores(guesses[index], labels[index], 4).f1 for index in drawn]
+    assert scores(guesses, labels, 4).f1_error == pytest.approx(np.std(again), rel=0.08)
+    assert scores(labels, labels, 5).f1_error == 0, "a class that is not there adds nothing"

@@ -7,7 +7,8 @@ from torch import nn
 from tricksearch.contract import InputError
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial.measuring.export import count
-from tricksearch.trial.training.nets import Normalize, build_net
+from tricksearch.trial.training.nets import FAMILIES, Normalize, build_net, check_net, check_seen
+from tricksearch.trial.training.visibility import unseen
 
 
 def build(shape: tuple[int, int, int], **settings) -> nn.Module:
@@ -89,6 +90,11 @@ def test_a_vision_transformer_takes_the_study_s_size():
     ("settings", "shape", "message"),
     [
         ({"name": "resnet81"}, (3, 32, 32), "net.name: there is no net 'resnet81'. Did you mean 'resnet18'?"),
+        (
+            {"name": "zzz"},
+            (3, 32, 32),
+            "there is no net 'zzz'. All are listed by timm.list_models(); among them are resnet18, ",
+        ),
         ({"name": "resnet_smal"}, (3, 32, 32), "net.name: there is no net 'resnet_smal'. Did you mean 'resnet_small'?"),
         (
             {"name": "vit_tiny_patch16_224", "stem": "small"},
@@ -111,3 +117,56 @@ def test_what_cannot_be_is_one_clear_error(settings, shape, message):
     print(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("stem", "rule"), [("standard", "leaves out 67% of the pixels"), ("small", "no convolutional stem")]
+)
+def test_patches_that_leave_pixels_out_are_an_error_whose_remedy_helps(stem, rule):
+    settings = NetSettings(name="vit_tiny_patch16_224", stem=stem)
+    with pytest.raises(InputError, match=rule) as caught:
+        check_seen(build_net(settings, 10, (1, 28, 28)), settings, 10, (1, 28, 28))
+    leave = "leave net.stem out and " if stem == "small" else ""
+    assert caught.value.remedy == f"{leave}set data.size to 32 or choose another net"
+    plain = NetSettings(name="vit_tiny_patch16_224")
+    assert check_seen(build_net(plain, 10, (1, 32, 32)), plain, 10, (1, 32, 32)) == ()
+
+
+def test_an_image_that_is_too_small_is_an_error_whose_remedy_helps():
+    settings = NetSettings(name="convnext_atto")
+    with pytest.raises(InputError, match="cannot take images of 1 x 28 x 28") as caught:
+        build_net(settings, 10, (1, 28, 28))
+    assert caught.value.remedy == "set data.size to 32 or choose another net"
+    build_net(settings, 10, (1, 32, 32))
+
+
+class Half(nn.Module):
+    """Looks at the rows from the second on and the columns up to the eighth, through a scale that starts at zero."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.zeros(1))
+
+    def forward(self, images):
+        return self.scale * images[:, :, 1:, :8].mean((2, 3))
+
+
+def test_rows_and_columns_that_a_net_does_not_look_at_are_counted():
+    assert unseen(Half(), (1, 10, 10)) == (1, 2)
+    assert unseen(build((1, 9, 9), widths=(8, 8, 8)), (1, 9, 9)) == (0, 0)
+    net = NetSettings(name="half")
+    assert check_seen(nn.Identity(), net, 10, (1, 8, 8)) == ()
+    with pytest.raises(InputError, match="leaves out 28% of the pixels of images of 10 x 10: 1 rows and 2 columns"):
+        check_seen(Half(), net, 10, (1, 10, 10))
+
+
+def test_a_tag_of_weights_is_refused():
+    with pytest.raises(InputError, match=r"'a1_in1k' in 'resnet18\.a1_in1k' names trained weights") as caught:
+        check_net(NetSettings(name="resnet18.a1_in1k"))
+    assert caught.value.remedy == "write 'resnet18'"
+    check_net(NetSettings(name="resnet18"))
+
+
+def test_every_net_that_an_error_names_is_there():
+    for name in FAMILIES:
+        check_net(NetSettings(name=name))

@@ -40,7 +40,9 @@ class SearchBudget:
             for key, runs in by_recipe(records).items():
                 if key not in self.groups and runs[0].variant == 0 and runs[0].phase in SEARCH_PHASES:
                     self._tried.append(runs[0].trial)
-                self.groups.setdefault(key, []).extend(runs)
+                group = self.groups.setdefault(key, [])
+                group.extend(runs)
+                group.sort(key=lambda run: not run.finished)  # a baseline that was tried again is led by what finished
 
     def lose(self, records: Sequence[Record] = (), epochs: float = 0.0) -> dict[str, float]:
         """Enter what an attempt cost of which no record will tell, since it is made again.
@@ -89,7 +91,8 @@ def note_lost(store: Store, epochs: int) -> None:
 def stalled(study: Study, groups: Mapping[str, Sequence[Record]], latest: Sequence[int], trials: int) -> bool:
     """Whether the `latest` trials that brought a recipe, `trials` of them, moved the hypervolume by less than 0.1 %.
 
-    Both volumes are bounded a tenth of the range behind the worst value of each objective over all records.
+    Both volumes are bounded a tenth of the range behind the worst value of each objective, over the recipes within
+    reach of the baseline: a useless one would make every gain look small.
     """
     trained = {run.trial for runs in groups.values() for run in runs[:1]}
     if len(latest) < trials or len(trained) <= trials:
@@ -99,7 +102,8 @@ def stalled(study: Study, groups: Mapping[str, Sequence[Record]], latest: Sequen
     def rivals(without: Collection[int]) -> list[Record]:
         return goals.rivals([mean_of(runs) for runs in groups.values() if runs[0].trial not in without])
 
-    now = goals.points(rivals(()))
+    everyone = [mean_of(runs) for runs in groups.values()]
+    now = goals.points(goals.within_reach(rivals(()), everyone))
     if not now:
         return True  # nothing keeps the constraints, and the latest trials did not change that
     worst = []

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tricksearch.records.averages import averaged, confirmed_runs
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
+from tricksearch.search.phases.measures import arms_on, measures_of, verdicts_on
 from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
+from tricksearch.verdicts.verdict import Verdict
 
 SEEN_PHASES = ("baseline", "screen", "search")  # what the search's front was chosen by
 
@@ -36,6 +39,22 @@ def confirm_plan(
         return in_rounds(arms, fresh_seed(study.search.seed, "confirm", "order"))
 
     return plan
+
+
+def confirmed_verdicts(study: Study, records: Sequence[Record]) -> list[Verdict]:
+    """Each confirmed recipe against the plain baseline, by their fresh runs alone: one family for each measure."""
+    every, plain = confirmed_runs(records), study.recipe({}).key
+    fresh = {key: runs for key, runs in every.items() if key != plain}
+    if not fresh or not every.get(plain):
+        return []
+    first = {mean.recipe_key: mean.id for mean in averaged(records)}
+    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items()}
+    verdicts = []
+    for measure in measures_of(study):
+        arms = arms_on(measure, every)
+        estimates = [arms.contrast(names[key], [(1, key), (-1, plain)]) for key in fresh]
+        verdicts += verdicts_on(study, measure, estimates, "confirmed")
+    return verdicts
 
 
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:

@@ -8,6 +8,7 @@ from tricksearch.contract import InputError, Registry, discover, hooks
 from tricksearch.records.averages import by_recipe
 from tricksearch.records.record import SEARCH_PHASES, Record
 from tricksearch.search.phases.ablate import Ablation, Target, target_of
+from tricksearch.search.phases.confirm import confirmed_verdicts
 from tricksearch.search.phases.members import gap_of, members_of
 from tricksearch.search.phases.noise import collapsed_in_arms, collapsed_in_design, drifts
 from tricksearch.search.phases.screen import Screen
@@ -46,7 +47,7 @@ def findings_of(study: Study, store: Store) -> Findings:
     members = members_of(study, store, records, ablated.minimal)
     return Findings(
         design=screened.design,
-        verdicts=(*screened.verdicts, *ablated.verdicts),
+        verdicts=(*screened.verdicts, *ablated.verdicts, *confirmed_verdicts(study, records)),
         order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
         members=members,
         gap=gap_of(members, records),
@@ -115,7 +116,7 @@ def _ablated(study: Study, ablation: Ablation, records: Sequence[Record], regist
 def _confirmed(study: Study, records: Sequence[Record]) -> list[str]:
     """What is to be said of the confirmation's runs."""
     groups = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
-    removed = "its recipes ran in rounds, so that it moved all of their means alike"
+    removed = "its recipes ran in rounds, and the trend is taken out of what they are held against each other by"
     return [*_failures("confirm", records), *drifts(study, "confirmation", groups, removed)]
 
 

@@ -33,7 +33,7 @@ def time_front(study: Study, store: Store, registry: Registry, cache: Path, obse
     graphs = near_front(study, store.records())
     marks = sorted(record.graph for record in graphs)
     known = store.fact(FRONT_TIMING)
-    if not graphs or (known is not None and known["of"] == marks):
+    if not graphs or (known is not None and known["of"] == marks and not known.get("disturbed")):
         return
     from tricksearch.trial.front_timing import timed_front
 
@@ -56,7 +56,8 @@ def near_front(study: Study, records: Sequence[Record]) -> list[Record]:
     """
     if not any(MEASURES[name].timed for name in study.objectives):
         return []
-    rivals = study.goals.rivals(averaged(replace(record, timed_again={}) for record in records))
+    searched = (record for record in records if record.phase != "ablate")  # so that it is the same when a run goes on
+    rivals = study.goals.rivals(averaged(replace(record, timed_again={}) for record in searched))
     rivals = [record for record in rivals if record.graph]
     chances = study.goals.membership(rivals, [0.0] * len(study.objectives)) if rivals else []
     near: dict[str, Record] = {}

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from tricksearch.records.averages import averaged, by_recipe, mean_of
 from tricksearch.records.constraints import Constraint, baseline_of
-from tricksearch.records.hardware import hardware
+from tricksearch.records.hardware import hardware, same_machine
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.recipe import Recipe
-from tricksearch.records.record import REJECTED, STOPPED, Record
+from tricksearch.records.record import FINISHED, REJECTED, STOPPED, Record
 from tricksearch.search.phases.phase import Proposal, TrialNumbers
 from tricksearch.search.phases.replicates import Replicate, settled
 from tricksearch.search.samplers.base import Outcome
 from tricksearch.search.samplers.registry import make_sampler
 from tricksearch.search.space.space import Space
 from tricksearch.study.study import Study
+
+BASELINE_TRIES = 3  # of which the first to finish counts
 
 
 class Proposer:
@@ -52,10 +55,12 @@ class Proposer:
             startup=study.search.startup,
             known=len(records),
         )
+        self._machines = [record.hardware for record in (*records, *untold) if record.hardware]
+        self._waiting: list[tuple[int, Record, Record | None]] = []  # of earlier studies: their number, and baseline
         for number, others in enumerate(earlier, start=1):
             means = averaged(others)
-            for record in means:
-                self._remember(record, baseline_of(means), number)
+            self._waiting += [(number, record, baseline_of(means)) for record in means]
+        self._learn_earlier()
         groups = by_recipe(records)
         leads = {run.trial: runs for runs in groups.values() for run in runs if run.variant == 0}
         for key, runs in groups.items():
@@ -66,7 +71,10 @@ class Proposer:
                 self._wait_for(runs[0])
         for record in untold:
             self._seen.add(record.recipe_key)
-        self.begun = any(record.phase == "baseline" for record in (*records, *untold))  # the baseline was tried
+        plain = [record for record in (*records, *untold) if record.phase == "baseline" and not record.variant]
+        self.begun = bool(plain)  # the baseline was tried
+        self._plain_ended = [record.status for record in plain]  # how each try ended
+        self._plain_asked: Proposal | None = None  # the try that runs
         self._untold = sorted(untold, key=lambda record: record.trial)
 
     def again(self, replicate: Replicate) -> Proposal:
@@ -82,9 +90,8 @@ class Proposer:
         number = self._numbers.lowest
         while self._untold and self._untold[0].trial < number:  # those behind it were not yet known to the sampler
             self._wait_for(self._untold.pop(0))
-        if not self.begun:
-            self.begun = True
-            return self._proposal("baseline", self._base)
+        if self._wants_baseline:
+            return self._baseline_again()
         for tricks in self._study.search.first:
             setting = self._space.parameters(tricks)
             if setting is None:
@@ -100,6 +107,25 @@ class Proposer:
                 return self._proposal("search", recipe)
         return None
 
+    @property
+    def _wants_baseline(self) -> bool:
+        """Whether the baseline is to be tried: every comparison, and each limit relative to it, needs it."""
+        tried = self._plain_ended
+        return self._plain_asked is None and FINISHED not in tried and len(tried) < BASELINE_TRIES
+
+    def _baseline_again(self) -> Proposal:
+        self.begun = True
+        seed = self._study.search.seed + len(self._plain_ended)  # a store holds a recipe with a seed once
+        self._plain_asked = replace(self._proposal("baseline", self._base), seed=seed)
+        return self._plain_asked
+
+    def baseline_ended(self, status: str) -> None:
+        """Hear how a try of the baseline ended. The variants of one that failed may be drawn again."""
+        self._plain_ended.append(status)
+        if self._plain_asked is not None and status != FINISHED:
+            self.release(self._plain_asked.variants)
+        self._plain_asked = None
+
     def tell(self, record: Record) -> None:
         """Learn the outcome of a recipe, which may be the mean of its runs so far.
 
@@ -107,7 +133,23 @@ class Proposer:
         """
         self._untold = [other for other in self._untold if other.recipe != record.recipe]
         self._baseline = baseline_of([record]) or self._baseline
+        if record.hardware and not self._machines:
+            self._machines.append(record.hardware)
+            self._learn_earlier()
         self._remember(record, self._baseline)
+
+    def _learn_earlier(self) -> None:
+        """Tell the sampler of earlier studies, as far as it is known whether their values compare with this one's.
+
+        Times do on the machine that the trials run on, which the first record tells. Before it, that is taken to be
+        this one; what was measured elsewhere waits, for the trials may run elsewhere too.
+        """
+        waiting, self._waiting = self._waiting, []
+        for number, record, baseline in waiting:
+            if self._machines or self._on_same_machine(record):
+                self._remember(record, baseline, number)
+            else:
+                self._waiting.append((number, record, baseline))
 
     def release(self, variants: Sequence[dict[str, dict[str, Any]]]) -> None:
         """Let variants that were not run after all be drawn again."""
@@ -143,7 +185,14 @@ class Proposer:
         if _settings(Recipe.model_validate(record.recipe)) != self._same:
             return False
         measures = {*self._study.objectives, *(constraint.measure for constraint in self._constraints)}
-        return not any(MEASURES[name].of_machine for name in measures) or record.hardware == hardware()
+        return not any(MEASURES[name].of_machine for name in measures) or self._on_same_machine(record)
+
+    def _on_same_machine(self, record: Record) -> bool:
+        """Whether its times compare with those of this study's trials."""
+        measures = {*self._study.objectives, *(constraint.measure for constraint in self._constraints)}
+        trained = "train_seconds" in measures and self._base.train.device != "cpu"
+        device = "cuda" if trained or record.device_ms is not None else "cpu"
+        return any(same_machine(record.hardware, machine, device) for machine in self._machines or [hardware()])
 
     def _values(self, record: Record) -> tuple[float, ...] | None:
         """Its objectives; None where it did not finish, or a platform could not tell one of them."""

@@ -89,21 +89,23 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
 
     Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front
     is, and one recipe whose runs collapse now and then would make all others look uncertain. It is 0 where no recipe
-    ran twice.
+    ran twice. Of a latency, it is what is left without the error of its timing, which the records tell for themselves.
     """
-    known = [[value for run in runs if run.finished and (value := run.value(name)) is not None] for runs in groups]
-    twice = sorted(
-        (values for values in known if len(values) > 1 and fmean(values)), key=fmean, reverse=MEASURES[name].maximize
-    )
-    better: list[list[float]] = []
-    freedom = 0
-    for values in twice:
-        if freedom >= FEWEST_FREEDOM and len(better) >= len(twice) / 2:
+    twice = []
+    for runs in groups:
+        known = [(run, value) for run in runs if run.finished and (value := run.value(name)) is not None]
+        mean = fmean(value for _, value in known) if known else 0.0
+        if len(known) > 1 and mean:
+            timing = [(run.latency_error or 0.0) ** 2 for run, _ in known] if MEASURES[name].timed else [0.0]
+            share = variance(value for _, value in known) / mean**2 - fmean(timing)
+            twice.append((mean, share, len(known) - 1))
+    twice.sort(key=lambda group: group[0], reverse=MEASURES[name].maximize)
+    squares, freedom = 0.0, 0
+    for at, (_, share, own) in enumerate(twice):
+        if freedom >= FEWEST_FREEDOM and at >= len(twice) / 2:
             break
-        better.append(values)
-        freedom += len(values) - 1
-    squares = sum(variance(values) / fmean(values) ** 2 * (len(values) - 1) for values in better)
-    return sqrt(squares / freedom) if freedom else 0.0
+        squares, freedom = squares + share * own, freedom + own
+    return sqrt(max(0.0, squares / freedom)) if freedom else 0.0
 
 
 def settled(study: Study, lead: Sequence[Record]) -> bool:

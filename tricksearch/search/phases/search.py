@@ -92,6 +92,8 @@ class SearchPhase:
         self._asked.pop(records[0].trial, None)
         self._trials.add(records[0].trial)
         self._dry = False
+        if records[0].phase == "baseline":
+            self._proposer.baseline_ended(records[0].status)
         if self._study.search.hours is not None:
             self._ledger.seconds += self._passed()
             self._store.put_fact(SECONDS, self._ledger.seconds)

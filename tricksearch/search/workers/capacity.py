@@ -79,8 +79,9 @@ def _nodes() -> list[dict[str, float]]:
 
 
 def _fits(nodes: list[dict[str, float]], threads: int, gpus: float) -> int:
+    on_each = int(1 / gpus + 1e-9) if gpus else sys.maxsize  # what is left of one GPU does not add up to another
     return sum(
-        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0) / gpus + 1e-9) if gpus else sys.maxsize)
+        min(int(node.get("CPU", 0)) // threads, int(node.get("GPU", 0)) * on_each if gpus else sys.maxsize)
         for node in nodes
     )
 

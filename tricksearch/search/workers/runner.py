@@ -13,6 +13,7 @@ from typing import Any
 
 import ray
 from ray import tune
+from ray.job_config import JobConfig
 
 from tricksearch.contract import InputError
 from tricksearch.records.hardware import usable_cores
@@ -22,6 +23,7 @@ from tricksearch.search.workers.capacity import gpus_of_a_trial, room_for
 from tricksearch.search.workers.failures import _Failures, _memory_is_the_trials, _StopOnError
 from tricksearch.search.workers.scheduler import RungScheduler
 from tricksearch.search.workers.searcher import LoopSearcher
+from tricksearch.search.workers.surroundings import LONGEST, SOCKETS, DriversPath, sockets_folder
 from tricksearch.search.workers.worker import TrialWorker
 
 OBJECT_STORE_BYTES = 128 * 2**20  # records are small; Ray would otherwise reserve a third of the memory
@@ -46,7 +48,7 @@ def run_on_ray(
             tune.with_resources(worker, {"cpu": threads, "gpu": gpus}),
             tune_config=tune.TuneConfig(
                 search_alg=searcher,
-                scheduler=RungScheduler(searcher.stops),
+                scheduler=RungScheduler(searcher.stops, searcher.on_trial_complete),
                 num_samples=-1,  # the searcher ends it: a trial that lost its worker is one more to Tune
                 max_concurrent_trials=UNLIMITED,
                 reuse_actors=True,
@@ -91,19 +93,40 @@ def _ray(address: str | None, threads: int, workers: int | None, runtime_env: di
             "object_store_memory": OBJECT_STORE_BYTES,
         }
     on_term = signal.getsignal(signal.SIGTERM)
-    try:
-        ray.init(**options)
-    except Exception as error:
+    with contextlib.ExitStack() as stack:
         if not address:
-            raise
-        raise InputError(
-            f"no Ray cluster answers at '{address}': {error}",
-            place="--address",
-            remedy="start one with 'ray start --head'",
-        ) from error
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, on_term)  # Ray puts a handler of its own there, which ends the process at once
-    try:
+            stack.enter_context(_here(options))
+        try:
+            ray.init(**options)
+        except Exception as error:
+            if not address:
+                raise
+            raise InputError(
+                f"no Ray cluster answers at '{address}': {error}",
+                place="--address",
+                remedy="start one with 'ray start --head'",
+            ) from error
+        stack.callback(ray.shutdown)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_term)  # Ray puts a handler there that ends the process at once
         yield
-    finally:
-        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _here(options: dict[str, Any]) -> Iterator[None]:
+    """Complete the options of workers on this machine. Raises InputError where Ray's sockets can be nowhere."""
+    job = JobConfig()
+    job._py_driver_sys_path = DriversPath()
+    options["job_config"] = job
+    with contextlib.ExitStack() as stack:
+        try:
+            short = stack.enter_context(sockets_folder())
+        except OSError as error:
+            raise InputError(
+                f"Ray's sockets need a folder with a path of at most {LONGEST - len(SOCKETS)} bytes: {error}",
+                place="TMPDIR",
+                remedy="set TMPDIR to such a folder, or use --local",
+            ) from error
+        if short is not None:
+            options["_temp_dir"] = short
+        yield

@@ -12,7 +12,8 @@ from tricksearch.contract import InputError
 from tricksearch.records.record import Record
 from tricksearch.search.cluster.bundle import CACHE_SERVER
 from tricksearch.search.workers.pausing import PausingTrial
-from tricksearch.search.workers.scheduler import PROGRESS
+from tricksearch.search.workers.scheduler import LAST, PROGRESS
+from tricksearch.trial.faults import lost_device
 from tricksearch.trial.job import Job
 from tricksearch.trial.run import run_job
 from tricksearch.trial.rungs import Progress, Report
@@ -22,7 +23,8 @@ class TrialWorker(tune.Trainable):
     """Ray Tune's view of a trial: a single step that reports the records as JSON text.
 
     Where the trial has rungs, a step ends at each of them, and Tune's scheduler says whether there is another one.
-    No exception of a trial leaves it: one that did would cost Ray the whole process.
+    No exception of a trial leaves it: one that did would cost Ray the whole process. Where the device no longer works
+    in this process, it reports the records first and ends when it is asked to go on: no other trial meets that fault.
     """
 
     def setup(self, config: dict[str, Any]) -> None:
@@ -40,11 +42,14 @@ class TrialWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Run the whole trial, or up to its next rung."""
         job = self._job
+        if lost_device.why:
+            os._exit(1)  # its records are with the driver
         try:
             made = self._pausing.step(lambda report: self._heard(job, report)) if job.rungs else self.run(job)
             if isinstance(made, Progress):
                 return {PROGRESS: json.dumps(made.to_json())}
-            return {"records": json.dumps([record.to_json() for record in made]), "done": True}
+            records = json.dumps([record.to_json() for record in made])
+            return {"records": records, LAST: True} if lost_device.why else {"records": records, "done": True}
         except InputError as error:  # no trial can run here; the driver ends the run
             return {"problem": str(error), "done": True}
 

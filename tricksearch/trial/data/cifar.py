@@ -63,7 +63,9 @@ def _read(settings: DataSettings, progress: Progress, layout: _Layout) -> Source
         raise InputError(f"'{layout.names_key}' is not a list of names", place=str(meta), remedy="fetch it again")
     classes = tuple(name.decode("ascii", "replace") if isinstance(name, bytes) else name for name in names)
     train = _part([folder / file_name for file_name in layout.train], layout.labels_key, len(classes))
-    return Source(classes, "flip_crop", train, test=_part([folder / layout.test], layout.labels_key, len(classes)))
+    test = _part([folder / layout.test], layout.labels_key, len(classes))
+    files = tuple(folder / name for name in (layout.meta, *layout.train, layout.test))
+    return Source(classes, "flip_crop", train, test=test, files=files)
 
 
 def _part(paths: list[Path], labels_key: str, classes: int) -> Part:

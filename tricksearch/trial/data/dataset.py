@@ -6,12 +6,16 @@ import functools
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tricksearch.contract import Images, InputError
+
+if TYPE_CHECKING:
+    import torch
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -38,11 +42,17 @@ class Source:
     train: Part
     validation: Part | None = None
     test: Part | None = None
+    notes: tuple[str, ...] = ()  # what a person should know of how the files were read
+    files: tuple[Path, ...] = ()  # that were read
 
 
 @dataclass(frozen=True)
 class DataSet:
-    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them."""
+    """Three disjoint splits on the CPU, pixels uint8 (N, C, H, W), and the augmentation that suits them.
+
+    `notes` say in words what a person should know of how the files were read, `origins` where the splits come from;
+    `files` are what was read, and none where the data came from another machine.
+    """
 
     name: str
     classes: tuple[str, ...]
@@ -50,6 +60,9 @@ class DataSet:
     validation: Images
     test: Images
     augment: str
+    notes: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    files: tuple[Path, ...] = ()
 
     def digest(self, split: str) -> str:
         """A hash of the pixels and labels of 'train', 'validation' or 'test'."""
@@ -60,6 +73,23 @@ class DataSet:
             content.update(images.labels.numpy().tobytes())
             self._digests[split] = content.hexdigest()[:32]
         return self._digests[split]
+
+    def train_on(self, device: torch.device) -> Images:
+        """The training split on a device: one copy for all who ask, and on the CPU the split itself. Not to be changed.
+
+        There is one at a time, that of the device that was asked for last.
+        """
+        images = self.train
+        if images.pixels.device == device:
+            return images
+        if device not in self._placed:
+            self._placed.clear()  # before the next one takes its place
+            self._placed[device] = Images(images.pixels.to(device), images.labels.to(device), images.num_classes)
+        return self._placed[device]
+
+    @functools.cached_property
+    def _placed(self) -> dict[torch.device, Images]:
+        return {}
 
     @functools.cached_property
     def _digests(self) -> dict[str, str]:
@@ -83,6 +113,11 @@ class DataSet:
             means.append(mean)
             deviations.append(max(float(share @ (levels - mean) ** 2) ** 0.5, GREY_LEVEL))
         return tuple(means), tuple(deviations)
+
+
+def count(number: int, noun: str) -> str:
+    """A number with its noun: "1 file", "2 files"."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def part(pixels: Any, labels: Any, source: str, classes: int) -> Part:

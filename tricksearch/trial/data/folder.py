@@ -1,76 +1,114 @@
-"""Image folders: ROOT/class/*.jpg, or ROOT/train/class/*.jpg with val and test beside train."""
+"""Image folders: ROOT/class/*.jpg, or ROOT/train/class/*.jpg with folders of the other splits beside train."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from tricksearch.contract import InputError
 from tricksearch.records.settings import DataSettings
-from tricksearch.trial.data.dataset import Part, Pixels, Progress, Source, part
+from tricksearch.trial.data.customary import by_split, split_named
+from tricksearch.trial.data.dataset import Part, Progress, Source, count, part
 from tricksearch.trial.data.official import own_root
-from tricksearch.trial.data.resize import resized
+from tricksearch.trial.data.pictures import SUFFIXES, header, picture
 
-if TYPE_CHECKING:
-    from PIL.Image import Image
-
-SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp"})
-OFFICIAL = (("validation", ("validation", "val")), ("test", ("test",)))  # the folders that may hold each split
-GREY = frozenset({"1", "L", "LA"})
-COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "RGBX"})
 TELL_EVERY = 2000  # images
+MOST_NAMED = 5  # kinds of files, and folders, that a note names
+
+
+@dataclass
+class _Reading:
+    """What is met on the way and told at the end."""
+
+    progress: Progress
+    suffixes: Counter[str] = field(default_factory=Counter)  # of files that are not read
+    folders: list[str] = field(default_factory=list)  # that are not read
+    turned: int = 0
+    transparent: int = 0
+    alpha_only: list[Path] = field(default_factory=list)
+
+    def passed_over(self, path: Path, root: Path) -> None:
+        """Remember a file or folder that is not read; hidden ones are nobody's images."""
+        if path.name.startswith("."):
+            return
+        if path.is_dir():
+            self.folders.append(str(path.relative_to(root)))
+        else:
+            self.suffixes[path.suffix.lower() or "no ending"] += 1
+
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the files were read."""
+        notes = []
+        if self.suffixes:
+            often_first = sorted(self.suffixes.items(), key=lambda item: (-item[1], item[0]))
+            kinds = [f"{number} {suffix}" for suffix, number in often_first[:MOST_NAMED]]
+            more = ", ..." if len(self.suffixes) > MOST_NAMED else ""
+            notes.append(f"not read: {count(self.suffixes.total(), 'file')} ({', '.join(kinds)}{more})")
+        if self.folders:
+            more = ", ..." if len(self.folders) > MOST_NAMED else ""
+            names = ", ".join(sorted(self.folders)[:MOST_NAMED])
+            notes.append(f"not read: {count(len(self.folders), 'folder')} ({names}{more})")
+        if self.turned:
+            notes.append(f"{count(self.turned, 'image')} turned upright, as EXIF says")
+        if self.transparent:
+            notes.append(f"transparency is dropped; {count(self.transparent, 'image')} with transparent pixels")
+        return tuple(notes)
 
 
 def read(settings: DataSettings, progress: Progress) -> Source:
     """Read every image. They stay grey where all are grey and become RGB otherwise; transparency is dropped.
 
-    A folder `train` with class folders in it is the official training split, and `val` (or `validation`) and
-    `test` beside it the others. Classes are the training folders' names, sorted.
+    A folder `train` with class folders in it is the official training split, and `val` and `test` beside it, or other
+    names that are customary, the others. Classes are the training folders' names, sorted.
     """
     root = own_root(settings, "a folder that holds one folder of images for each class")
     if not root.is_dir():
         raise InputError("this is no folder", place=str(root), remedy="name a folder with one folder for each class")
-    folders = {"train": root}
-    if (root / "train").is_dir() and _sub_folders(root / "train"):
-        folders["train"] = root / "train"
-        for split, names in OFFICIAL:
-            splits = [name for name in names if (root / name).is_dir()]
-            if len(splits) > 1:
-                raise InputError(
-                    f"the folders '{splits[0]}' and '{splits[1]}' both claim to be the {split} split",
-                    place=str(root),
-                    remedy="keep one of them",
-                )
-            if splits:
-                folders[split] = root / splits[0]
+    reading = _Reading(progress)
+    folders = _splits(root, reading)
     classes = tuple(sub_folder.name for sub_folder in _sub_folders(folders["train"]))
-    files = {name: _files(folder, classes) for name, folder in folders.items()}
-    sizes, grey = _headers([path for splits in files.values() for path, _ in splits], progress)
-    if settings.size is None and len(sizes) > 1:
-        (one, first), (two, second) = list(sizes.items())[:2]
-        raise InputError(
-            f"images differ in size: {first} has {one[0]}x{one[1]} pixels, {second} {two[0]}x{two[1]}",
-            place=str(root),
-            remedy="set data.size to resize them all",
-        )
-
-    def pixels_of(image: Image) -> Pixels:
-        return _pixels(image, grey, settings.size)
-
+    files = {name: _files(folder, classes, root, reading) for name, folder in folders.items()}
+    grey = _look([path for splits in files.values() for path, _ in splits], settings, root, reading)
     parts = {
-        name: _decode(splits, str(folders[name]), len(classes), pixels_of, progress) for name, splits in files.items()
+        name: _decode(splits, str(folders[name]), len(classes), grey, settings.size, reading)
+        for name, splits in files.items()
     }
-    return Source(classes, "flip_crop", **parts)
+    if reading.alpha_only:
+        raise InputError(
+            f"what {count(len(reading.alpha_only), 'image')} show stands in the transparency alone, which is dropped: "
+            "without it each is one plain colour",
+            place=str(reading.alpha_only[0]),
+            remedy="paint them onto a background: image = PIL.Image.open(path).convert('RGBA'), then "
+            "PIL.Image.alpha_composite(PIL.Image.new('RGBA', image.size, 'white'), image).convert('RGB').save(path)",
+        )
+    read_files = tuple(path for splits in files.values() for path, _ in splits)
+    return Source(classes, "flip_crop", **parts, notes=reading.notes(), files=read_files)
+
+
+def _splits(root: Path, reading: _Reading) -> dict[str, Path]:
+    """The folder of each split that has one; the root itself is the training split where none claims to be."""
+    below = {folder.name: folder for folder in _sub_folders(root)}
+    if not any(split_named(name) == "train" and _sub_folders(folder) for name, folder in below.items()):
+        for path in root.iterdir():
+            if not path.is_dir():
+                reading.passed_over(path, root)
+        return {"train": root}
+    folders = {split: below[name] for split, name in by_split(below, str(root), "the folders").items()}
+    for place in (root, *folders.values()):
+        for path in place.iterdir():
+            if path not in folders.values() and (place == root or not path.is_dir()):
+                reading.passed_over(path, root)
+    return folders
 
 
 def _sub_folders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
+def _files(folder: Path, classes: tuple[str, ...], root: Path, reading: _Reading) -> list[tuple[Path, int]]:
     """The images of a split, each with its label."""
     files = []
     present = _sub_folders(folder)
@@ -87,9 +125,12 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
                 place=str(sub_folder),
                 remedy="add one, or take this folder away",
             )
-        images = sorted(
-            file for file in sub_folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
-        )
+        images = []
+        for path in sorted(sub_folder.iterdir()):
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and not path.is_dir():
+                images.append(path)
+            else:
+                reading.passed_over(path, root)
         if not images:
             raise InputError(
                 f"the class folder holds no image ({', '.join(sorted(SUFFIXES))})",
@@ -100,62 +141,44 @@ def _files(folder: Path, classes: tuple[str, ...]) -> list[tuple[Path, int]]:
     return files
 
 
-def _headers(paths: list[Path], progress: Progress) -> tuple[dict[tuple[int, int], Path], bool]:
-    """Each size (width, height) with the first image that has it, and whether all are grey."""
-    from PIL import Image
-
-    progress(f"looking at {len(paths)} images")
-    sizes: dict[tuple[int, int], Path] = {}
+def _look(paths: list[Path], settings: DataSettings, root: Path, reading: _Reading) -> bool:
+    """Whether all images are grey. Raises InputError where they differ in size and none is set."""
+    reading.progress(f"looking at {len(paths)} images")
+    first: dict[tuple[int, int], Path] = {}
     grey = True
     for path in paths:
-        try:
-            with Image.open(path) as image:
-                size, mode = image.size, image.mode
-        except Exception as error:
-            raise _broken(path, error) from error
-        if mode not in GREY | COLOUR:
-            raise InputError(
-                f"pixels of mode '{mode}', which are not 8 bits of grey or of colour",
-                place=str(path),
-                remedy="convert the image to 8-bit grey or RGB",
-            )
-        sizes.setdefault(size, path)
-        grey = grey and mode in GREY
-    return sizes, grey
+        head = header(path)
+        first.setdefault(head.size, path)
+        grey = grey and head.grey
+    if settings.size is None and len(first) > 1:
+        (one, path), (two, other) = list(first.items())[:2]
+        raise InputError(
+            f"images differ in size: {path} has {one[0]}x{one[1]} pixels, {other} {two[0]}x{two[1]}",
+            place=str(root),
+            remedy="set data.size to resize them all",
+        )
+    return grey
 
 
 def _decode(
-    files: list[tuple[Path, int]],
-    source: str,
-    classes: int,
-    pixels_of: Callable[[Image], Pixels],
-    progress: Progress,
+    files: list[tuple[Path, int]], source: str, classes: int, grey: bool, size: int | None, reading: _Reading
 ) -> Part:
-    from PIL import Image
-
     pixels = None
     for number, (path, _) in enumerate(files):
         if number and number % TELL_EVERY == 0:
-            progress(f"reading {source}: {number} of {len(files)} images")
-        try:
-            with Image.open(path) as image:
-                one = pixels_of(image)
-        except Exception as error:
-            raise _broken(path, error) from error
+            reading.progress(f"reading {source}: {number} of {len(files)} images")
+        one = picture(path, grey, size)
+        reading.turned += one.turned
+        reading.transparent += one.transparent
+        reading.alpha_only += [path] if one.alpha_only else []
         if pixels is None:
-            pixels = np.empty((len(files), *one.shape), np.uint8)
-        pixels[number] = one
+            pixels = np.empty((len(files), *one.pixels.shape), np.uint8)
+        if one.pixels.shape != pixels.shape[1:]:  # it was turned by a tag behind its pixels, or changed meanwhile
+            raise InputError(
+                f"the image is {one.pixels.shape[2]}x{one.pixels.shape[1]} pixels large, others "
+                f"{pixels.shape[3]}x{pixels.shape[2]}",
+                place=str(path),
+                remedy="set data.size to resize them all",
+            )
+        pixels[number] = one.pixels
     return part(pixels, [label for _, label in files], source, classes)
-
-
-def _pixels(image: Image, grey: bool, size: int | None) -> Pixels:
-    import torch
-
-    pixels: Pixels = np.array(image.convert("L" if grey else "RGB"))  # a copy: torch wants memory that it may write
-    pixels = pixels[None] if grey else pixels.transpose(2, 0, 1)
-    return pixels if size is None else resized(torch.from_numpy(pixels)[None], size)[0].numpy()
-
-
-def _broken(path: Path, error: Exception) -> InputError:
-    # Pillow raises OSError, SyntaxError, ValueError, struct.error and more for a damaged file.
-    return InputError(f"the image cannot be read: {error}", place=str(path), remedy="replace or delete the file")

@@ -50,7 +50,8 @@ def _read(settings: DataSettings, progress: Progress, name: str, classes: tuple[
     folder = find(settings, progress, release)
     progress(f"reading {folder}")
     train, test = (_part(release, folder, prefix, len(classes)) for prefix in ("train", "t10k"))
-    return Source(classes, augment, train, test=test)
+    paths = (release.path(folder, file) for file in FILES)
+    return Source(classes, augment, train, test=test, files=tuple(path for path in paths if path is not None))
 
 
 def _part(release: Release, folder: Path, prefix: str, classes: int) -> Part:

@@ -32,16 +32,37 @@ KNOWN: Mapping[str, str] = {
     "cifar100": "60,000 colour photographs of 32x32 pixels, 100 classes",
     "digits": "1,797 handwritten digits of 8x8 grey pixels, embedded in scikit-learn",
     "fashion_mnist": "70,000 pieces of clothing, 28x28 grey pixels, 10 classes",
-    "image_folder": "your own images: one folder for each class, jpg, png, bmp or webp",
+    "image_folder": "your own images: one folder for each class, jpg, png, bmp, webp, tiff or gif",
     "mnist": "70,000 handwritten digits, 28x28 grey pixels",
     "npz": "your own arrays: an .npz file with x_train and y_train, or MedMNIST's keys",
 }
+
+
+EMBEDDED = "digits"  # the data set without files
 
 
 def check_name(name: str) -> None:
     """Raise InputError with the nearest valid name where `name` is no data set."""
     if name not in KNOWN:
         raise InputError(f"there is no data set '{name}'", place="data.name", remedy=nearest(name, KNOWN))
+
+
+def check_settings(settings: DataSettings) -> None:
+    """Raise InputError where there is no such data set, or where it would not look at the root that is given."""
+    check_name(settings.name)
+    if settings.root is None or settings.name != EMBEDDED:
+        return
+    own = "npz" if settings.root.endswith(".npz") else "image_folder"
+    if "name" in settings.model_fields_set:
+        rule, remedy = (
+            f"'{EMBEDDED}' comes with scikit-learn and has no root",
+            "leave 'root' out, or change the name to",
+        )
+    else:
+        rule, remedy = f"there is a 'root' and no 'name', and without a name the data are '{EMBEDDED}'", "add"
+    raise InputError(
+        rule, place="data.root", remedy=f"{remedy} 'name: {own}' for images of your own, or that of what lies there"
+    )
 
 
 def load_data(settings: DataSettings, progress: Progress | None = None) -> DataSet:
@@ -88,7 +109,22 @@ def load_data(settings: DataSettings, progress: Progress | None = None) -> DataS
         _images(validation, source, settings.size),
         _images(test, source, settings.size),
         source.augment,
+        source.notes,
+        _origins(source, settings),
+        source.files,
     )
+
+
+def _origins(source: Source, settings: DataSettings) -> tuple[str, ...]:
+    """Where each split comes from, and which shares in the settings are therefore not used."""
+    official = {"validation": source.validation, "test": source.test}
+    held_out = [f"{getattr(settings, name):.4g} for {name}" for name, part in official.items() if part is None]
+    origins = [f"held out of {source.train.source}: {', '.join(held_out)}"] if held_out else []
+    for name, part in official.items():
+        if part is not None:
+            unused = getattr(settings, name) != DataSettings.model_fields[name].default
+            origins.append(f"the {name} split is {part.source}" + (f"; data.{name} is not used" if unused else ""))
+    return tuple(origins)
 
 
 def _check(source: Source, settings: DataSettings) -> None:

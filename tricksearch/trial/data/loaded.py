@@ -18,6 +18,11 @@ def cached_data(settings: DataSettings, progress: Note | None = None) -> DataSet
     return _loaded[settings]
 
 
+def forget_data() -> None:
+    """Let the next trial read its data again: in a process that lives on, the files may be others by now."""
+    _loaded.clear()
+
+
 def keep_data(settings: DataSettings, data: DataSet) -> None:
     """Give the trials of this process a data set that `load_data` would not find here."""
     _loaded.clear()

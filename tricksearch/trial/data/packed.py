@@ -49,5 +49,5 @@ def read_data(entry: Entry) -> DataSet:
         values = np.load(entry.file(f"{split}.{name}.npy"), mmap_mode="c", allow_pickle=False)
         return torch.from_numpy(values)
 
-    splits = {split: Images(part(split, "pixels"), part(split, "labels"), len(classes)) for split in _SPLITS}
-    return DataSet(entry.meta["name"], classes, augment=entry.meta["augment"], **splits)
+    train, validation, test = (Images(part(split, "pixels"), part(split, "labels"), len(classes)) for split in _SPLITS)
+    return DataSet(entry.meta["name"], classes, train, validation, test, entry.meta["augment"])

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from tricksearch.contract import Deployable, TrialError
+from tricksearch.trial.faults import is_out_of_memory
 from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME, load
 
 TOLERANCE = 1e-3  # of the largest logit; float32 graphs that were fused differ by about 1e-6
@@ -35,7 +36,7 @@ def export(net: nn.Module, input_shape: tuple[int, int, int], path: Path) -> Dep
             return deployable
         except Exception as error:
             cause = _root(error)
-            if isinstance(cause, MemoryError | torch.OutOfMemoryError):
+            if is_out_of_memory(cause):
                 raise cause from None
             failures.append(f"{type(cause).__name__}: {cause}".strip().splitlines()[0])
     raise TrialError(f"the net does not export to ONNX: {'; then '.join(failures)}")

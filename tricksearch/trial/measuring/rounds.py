@@ -24,6 +24,7 @@ Array = np.ndarray[Any, Any]
 Call = Callable[[], object]
 
 CYCLES = 3  # of rounds over all copies, at least
+ENOUGH = 6  # copies from which rounds may end early: with fewer, a small spread is often luck, which ending would pick
 CONFIDENCE = 0.95
 OWN_TIME = 0.95  # of a block on one thread that has to be time of this process on the processor
 SLOW = 1.15  # times the yardstick's time at the machine's fastest, above which a round is of another state
@@ -233,6 +234,8 @@ def _fast(taken: Sequence[Round]) -> float:
 def _known(rounds: Rounds, precision: float) -> bool:
     if rounds.mostly_disturbed or not rounds.is_fast:
         return False  # it may get better
+    if len({taken.copy for taken in rounds.taken}) < ENOUGH:
+        return False
     copies, wide = rounds.copies(), math.log1p(precision)
     ratios = [interval(row) for row in copies]
     if any(half > wide for _, half in ratios):

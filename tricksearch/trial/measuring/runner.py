@@ -68,6 +68,7 @@ class Runner:
         """
         self._ask(
             "load_to_time",
+            PATIENCE * len(files),
             files=[_file(runtime, deployable, settings.threads) for runtime, deployable in files],
             baseline=_file(ONNX_RUNTIME, baseline, settings.threads),
             settings=settings.model_dump(),
@@ -120,6 +121,8 @@ class Runner:
             self.close()
             raise TrialError(f"the runtime {fate}")
         answer: dict[str, Any] = json.loads(line)
+        if answer.get("lost"):
+            self.close()  # a device is of no more use in that process: the next file gets another one
         if "refused" in answer:
             raise TrialError(answer["refused"])
         if answer.get("memory"):

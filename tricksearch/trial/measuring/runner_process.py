@@ -20,15 +20,18 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
+import psutil
 
 from tricksearch.contract import Predictor, TrialError
 from tricksearch.records.settings import LatencySettings
+from tricksearch.trial.faults import is_device_fault, is_out_of_memory
 from tricksearch.trial.measuring import gpu
 from tricksearch.trial.measuring.memory import added_memory
 from tricksearch.trial.measuring.stopwatch import Loaded, Stopwatch, Timing, filled
 
 FEWEST, MOST = 3, 16  # copies of a file that is timed
 COPIES_BYTES = 48 * 2**20  # that all copies of a file take on the disk, beyond the fewest
+COPIES_MEMORY = 512 * 2**20  # bytes by which they let this process grow, beyond the fewest
 WARM_UP = 3  # runs of a copy when it was loaded
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 Array = np.ndarray[Any, Any]
@@ -71,8 +74,10 @@ class _Server:
         except Exception as error:
             traceback.print_exc()
             cause = error.__cause__ if isinstance(error, _RunError) else error
+            if is_out_of_memory(error):
+                return {"error": f"out of memory: {type(cause).__name__}: {cause}"[:2000], "memory": True}
             doing = "load" if cause is error and job["command"].startswith("load") else "run"
-            return {"error": f"{type(cause).__name__}: {cause}"[:2000], "doing": doing}
+            return {"error": f"{type(cause).__name__}: {cause}"[:2000], "doing": doing, "lost": is_device_fault(error)}
 
     def _load_to_time(
         self, files: Sequence[dict[str, Any]], baseline: dict[str, Any], settings: LatencySettings
@@ -115,17 +120,21 @@ def _loaded(file: dict[str, Any]) -> Predictor:
 def _copies(file: dict[str, Any], batch: Array, seconds: float) -> list[Predictor]:
     """A file loaded several times and warmed up: more often where it is small, which is where memory's place tells.
 
-    At least FEWEST times, unless memory runs out; beyond these, as long as loading takes no longer than `seconds`.
+    At least FEWEST times, unless memory runs out; beyond these, as long as loading takes no longer than `seconds`, and
+    what the copies keep, which with a large batch is far more than the file, stays small.
     """
-    end, copies = time.monotonic() + seconds, list[Predictor]()
+    own = psutil.Process()
+    end, before, copies = time.monotonic() + seconds, own.memory_info().rss, list[Predictor]()
     wanted = max(FEWEST, min(MOST, COPIES_BYTES // max(1, file["bytes"])))
-    while len(copies) < FEWEST or (len(copies) < wanted and time.monotonic() < end):
+    while len(copies) < FEWEST or (
+        len(copies) < wanted and time.monotonic() < end and own.memory_info().rss - before < COPIES_MEMORY
+    ):
         try:
             copy = _loaded(file)
             for _ in range(WARM_UP):
                 _run(copy, batch)
-        except MemoryError:
-            if not copies:
+        except Exception as error:
+            if not copies or not is_out_of_memory(error):
                 raise
             break
         copies.append(copy)

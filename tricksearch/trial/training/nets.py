@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,9 +11,16 @@ from torch import Tensor, nn
 from tricksearch.contract import InputError, nearest
 from tricksearch.records.settings import NetSettings
 from tricksearch.trial.training.resnet import SmallResNet
+from tricksearch.trial.training.visibility import unseen
 
 BUILT_IN = "resnet_small"
 WIDTHS = (32, 64, 128)
+FAMILIES = (
+    *("resnet18", "resnet50", "densenet121", "mobilenetv3_small_100", "efficientnet_b0", "convnext_atto"),
+    *("vit_tiny_patch16_224", "swin_tiny_patch4_window7_224"),
+)
+MOST_UNSEEN = 0.1  # of the pixels; at odd sizes many nets leave out the last row and column of a map
+SIZES = (64, 128, 224, 384)  # of images that an error may advise, beside the next multiple of 32
 
 
 class Normalize(nn.Module):
@@ -33,18 +40,38 @@ class Normalize(nn.Module):
 
 
 def check_net(settings: NetSettings, place: str = "net.name") -> None:
-    """Raise InputError where no net has this name or the settings do not fit it."""
+    """Raise InputError where no net has this name or the settings do not fit it.
+
+    The tag of a timm name stands for weights, and all weights are random here: it is refused.
+    """
+    _check_known(settings, place)
+    plain, _, tag = settings.name.partition(".")
+    if tag:
+        raise InputError(
+            f"'{tag}' in '{settings.name}' names trained weights, and here every net starts from random ones",
+            place=place,
+            remedy=f"write '{plain}'",
+        )
+
+
+def _check_known(settings: NetSettings, place: str = "net.name") -> None:
     if settings.name == BUILT_IN:
         if settings.stem != "standard":
             raise InputError(f"'{BUILT_IN}' has a small stem already", place="net.stem", remedy="leave 'stem' out")
         return
     for key in ("widths", "blocks"):
         if getattr(settings, key) is not None:
-            raise InputError(f"'{key}' belongs to the net '{BUILT_IN}', not to '{settings.name}'", place=f"net.{key}")
+            raise InputError(
+                f"'{key}' belongs to the net '{BUILT_IN}', not to '{settings.name}'",
+                place=f"net.{key}",
+                remedy=f"leave '{key}' out, or name '{BUILT_IN}'",
+            )
     import timm
 
     if not timm.is_model(settings.name):
         hint = nearest(settings.name, [BUILT_IN, *timm.list_models()])
+        if not hint.startswith("did"):  # the first of a thousand names are all of one family
+            hint = f"all are listed by timm.list_models(); among them are {', '.join(FAMILIES)}"
         raise InputError(f"there is no net '{settings.name}'", place=place, remedy=hint)
 
 
@@ -53,7 +80,70 @@ def build_net(settings: NetSettings, num_classes: int, input_shape: tuple[int, i
 
     The weights come from torch's global random generator; the caller seeds it.
     """
-    check_net(settings)
+    _check_known(settings)
+    try:
+        return _built(settings, num_classes, input_shape)
+    except InputError as error:
+        if error.remedy:
+            raise
+        remedy = _remedy(settings, num_classes, input_shape)
+        raise InputError(error.rule, place=error.place, remedy=remedy) from error
+
+
+def check_seen(
+    net: nn.Module, settings: NetSettings, num_classes: int, input_shape: tuple[int, int, int]
+) -> tuple[str, ...]:
+    """Raise InputError where rows or columns of pixels that a net leaves out are more than a tenth of its images.
+
+    `net` is the built one. Returns what there is to say where it leaves out less.
+    """
+    rows, columns = unseen(net, input_shape)
+    if not rows and not columns:
+        return ()
+    _, height, width = input_shape
+    share = 1 - (height - rows) * (width - columns) / (height * width)
+    rule = (
+        f"'{settings.name}' leaves out {share:.0%} of the pixels of images of {height} x {width}: {rows} rows and "
+        f"{columns} columns never change its output"
+    )
+    if share > MOST_UNSEEN:
+        raise InputError(rule, place="net.name", remedy=_remedy(settings, num_classes, input_shape))
+    return (rule,)
+
+
+def _remedy(settings: NetSettings, num_classes: int, input_shape: tuple[int, int, int]) -> str:
+    """What lets a net of this name be built: another stem, another size of the images; each was tried."""
+    channels, *sides = input_shape
+    stem: Literal["standard", "small"] = "small" if settings.stem == "standard" else "standard"
+    ways = []
+    if _works(settings.model_copy(update={"stem": stem}), num_classes, input_shape):
+        ways.append("set 'net.stem' to small" if stem == "small" else "leave 'net.stem' out")
+    # The stem as it is where a net can have it, else the other one.
+    stems = [settings] if settings.stem == "standard" else [settings, settings.model_copy(update={"stem": "standard"})]
+    for form in () if ways else stems:
+        sizes = sorted({-(-max(sides) // 32) * 32, *(size for size in SIZES if size > max(sides))})
+        if size := next((size for size in sizes if _works(form, num_classes, (channels, size, size))), None):
+            ways.append(f"{'' if form is settings else 'leave net.stem out and '}set data.size to {size}")
+            break
+    return " or ".join([*ways, "choose another net"])
+
+
+def _works(settings: NetSettings, num_classes: int, input_shape: tuple[int, int, int]) -> bool:
+    """Whether a net can be built so, and sees nearly all of its images."""
+    if settings.name == BUILT_IN:
+        return False
+    try:
+        with torch.random.fork_rng(devices=[]):
+            net = _built(settings, num_classes, input_shape)
+            rows, columns = unseen(net, input_shape)
+    except InputError:
+        return False
+    _, height, width = input_shape
+    return (height - rows) * (width - columns) >= (1 - MOST_UNSEEN) * height * width
+
+
+def _built(settings: NetSettings, num_classes: int, input_shape: tuple[int, int, int]) -> nn.Module:
+    """The net. Raises InputError without a remedy where it cannot be."""
     channels, height, width = input_shape
     net: nn.Module
     if settings.name == BUILT_IN:
@@ -69,14 +159,13 @@ def build_net(settings: NetSettings, num_classes: int, input_shape: tuple[int, i
         raise
     except Exception as error:
         raise InputError(
-            f"'{settings.name}' cannot take images of {channels} x {height} x {width}: {error}",
-            place="net.name",
-            remedy="choose another net, 'stem: small', or another 'data.size'",
+            f"'{settings.name}' cannot take images of {channels} x {height} x {width}: {error}", place="net.name"
         ) from error
     if tuple(logits.shape) != (2, num_classes):
         raise InputError(
             f"'{settings.name}' is no classifier: its output has the shape {tuple(logits.shape)}",
             place="net.name",
+            remedy="choose another net",
         )
     return net.train()
 
@@ -94,9 +183,7 @@ def _timm_net(name: str, num_classes: int, input_shape: tuple[int, int, int]) ->
         )
     except Exception as error:
         raise InputError(
-            f"timm cannot build '{name}' for images of {input_shape}: {error}",
-            place="net.name",
-            remedy="choose another net or another 'data.size'",
+            f"timm cannot build '{name}' for images of {input_shape}: {error}", place="net.name"
         ) from error
     return net
 
@@ -105,11 +192,7 @@ def _small_stem(net: nn.Module, name: str) -> None:
     """Let the stem keep the image's size: stride 1, a 3x3 kernel in place of a larger one, no pooling."""
     first = next(((path, module) for path, module in net.named_modules() if isinstance(module, nn.Conv2d)), None)
     if first is None or first[1].kernel_size[0] == first[1].stride[0]:
-        raise InputError(
-            f"'{name}' has no convolutional stem that could keep the image's size",
-            place="net.stem",
-            remedy="leave 'stem' out",
-        )
+        raise InputError(f"'{name}' has no convolutional stem that could keep the image's size", place="net.stem")
     path, stem = first
     if stem.kernel_size[0] > 3:
         conv = nn.Conv2d(stem.in_channels, stem.out_channels, 3, 1, 1, bias=stem.bias is not None)

@@ -70,7 +70,7 @@ class Bench:
         self.fine_tuned = 0.0  # epochs of fine-tuning that came to their end
         self.teachers: dict[str, float] = {}  # those that were asked for: recipe -> epochs
         self._data, self._teach, self._net = data, teach, net
-        self._images = Images(data.train.pixels.to(self.device), data.train.labels.to(self.device), self.num_classes)
+        self._images = data.train_on(self.device)
         for trick in self.tricks:
             self._images = trick.data(self._images, self)
         self.watch = Watch(self._images, self.steps_per_epoch, self.precision)  # of the training, not of fine-tuning
@@ -100,7 +100,8 @@ class Bench:
     def calibration_images(self, count: int) -> np.ndarray[Any, Any]:
         """`count` training images: float32 (count, C, H, W) in [0, 1]; all of them where there are fewer."""
         order = np.random.default_rng(self.stream("calibration")).permutation(len(self._images))[:count]
-        images: np.ndarray[Any, Any] = to_unit(self._images.pixels.cpu()[torch.from_numpy(order)]).numpy()
+        pixels = self._images.pixels[torch.from_numpy(order).to(self._images.pixels.device)]
+        images: np.ndarray[Any, Any] = to_unit(pixels.cpu()).numpy()
         return images
 
     def net(self) -> nn.Module:
