@@ -24,6 +24,8 @@ NAMES = (
     "stopping",
     "storm",
     "verdict_studies",
+    "arms",
+    "chances",
     "truth",
     "placebos",
     "cuda",

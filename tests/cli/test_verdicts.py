@@ -43,7 +43,8 @@ def test_everything_fits_80_columns_and_no_number_is_cut():
         "-27.0 % [-28.9, -25.1] 48",
         LONG,
         "95.20 (5)",
-        "41 %",
+        "97 %",
+        "in doubt",
         "synergy",
         "2 more, not shown to interact",
     ):

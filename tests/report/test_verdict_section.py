@@ -99,7 +99,7 @@ def test_the_verdicts_are_drawn_told_and_filtered(browser, tmp_path: Path) -> No
 
         _press(opened, "#members tbody tr:nth-child(2) button")
         assert _text(opened, "#panel-title") == f"Trial {found.members[1].record}"
-        assert "On the front with a chance of 97 %" in _text(opened, "#panel-notes")
+        assert "On the front of what was confirmed with a chance of 97 %" in _text(opened, "#panel-notes")
         assert "On the front" not in opened.execute_script(
             "document.querySelector('#table tbody tr:nth-child(8)').click();"
             "return document.getElementById('panel-notes').textContent"

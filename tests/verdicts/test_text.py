@@ -102,8 +102,8 @@ def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
     gap = findings().gap
     shown = sentences(gap=gap, members=members())["The front, and how sure it is"]
     assert (
-        "Of 2 recipes of the front, 1 is on it with a chance of 90 % or more; the least sure is record 17.1 (41 %)."
-        in shown
+        "Of 2 confirmed recipes of the front, 1 is on the front of what was confirmed with a chance of 80 % or more, "
+        "by fresh seeds and within the margins; in doubt: record 17.1." in shown
     )
     assert (
         "The search showed 78.60 %, fresh seeds give 78.00 % (mean of 2 confirmed recipes): 0.60 points [0.10, 1.10] "
@@ -170,7 +170,7 @@ def test_every_verdict_is_one_row_of_the_table(tmp_path):
     found = findings()
     table = rows(found)
     assert all(tuple(row) == COLUMNS for row in table)
-    assert len(table) == len(found.verdicts) + len(found.minimal.verdicts) + len(found.shifts)
+    assert len(table) == len(found.verdicts) + len(found.minimal.verdicts) + 2 * len(found.shifts)
     # A verdict that stands both among all and in the minimal recipe's or a shift's own is one row.
     again = findings(verdicts=(*found.verdicts, *found.minimal.verdicts, found.shifts[0].short))
     assert rows(again) == table

@@ -18,7 +18,7 @@ from tricksearch.verdicts.findings import Findings, Mean, Member
 from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import FRONT_HEADING, SIMULATED, recipe_line, sections
 from tricksearch.verdicts.verdict import HELPS, HURTS, Verdict
-from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, interval_of, noun, verdict_word
+from tricksearch.verdicts.words import COMPARISONS, PAIRED, amount, chance_text, interval_of, noun, verdict_word
 
 JUDGING = ("screen", "ablate")  # the phases that verdicts come from
 _STYLES = {"helps": "green", "hurts": "red", "equivalent": "cyan", "undecided": "yellow"}
@@ -81,7 +81,7 @@ def show(console: Console, findings: Findings, headings: Sequence[str] | None = 
             console.print(Text(f"{len(every) - len(rows)} more, not shown to interact, are in {VERDICTS}", style="dim"))
         console.print()
     if findings.members:
-        console.print(Text("The front, with the chance of being on it", style="bold"))
+        console.print(Text("The front, with the chance of being on it by fresh seeds", style="bold"))
         console.print(Text("accuracy in %; the number of runs in brackets", style="dim"))
         console.print(_members(findings.members))
         console.print()
@@ -140,7 +140,7 @@ def _members(members: Sequence[Member]) -> Table:
         measured = [member.fresh.get(name) or member.seen.get(name) for name in others]
         made.add_row(
             member.record,
-            "" if member.chance is None else f"{100 * member.chance:.0f} %",
+            chance_text(member),
             *(_accuracy(mean) for mean in (member.seen.get("accuracy"), member.fresh.get("accuracy"), member.test)),
             *(
                 "-" if mean is None else f"{MEASURES[name].text(mean.value)} ({mean.n})"

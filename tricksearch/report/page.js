@@ -350,7 +350,7 @@
       return key === INTERVAL_OF && interval(i) ? [row, line("95 % interval", interval(i), "")] : [row];
     }));
     const notes = [
-      data.chances[i] !== undefined && `On the front with a chance of ${number(100 * data.chances[i], 0)} %, the noise over seeds considered.`,
+      data.chances[i] !== undefined && `On the front of what was confirmed with a chance of ${number(100 * data.chances[i], 0)} %, by fresh seeds.`,
       col.runs[i] > 1 && `The mean of n = ${col.runs[i]} seeds; accuracy has a standard deviation of ${number(col.accuracy_sd[i], 2)} points.`,
       col.validation_images[i] && `Accuracy and F1 on n = ${number(col.validation_images[i], 0)} validation images.`,
       col.latency_runs[i] && `Latency of n = ${number(col.latency_runs[i], 0)} calls${col.latency_low_ms[i] === null ? "" : ", in turn with those of a yardstick"}.`,

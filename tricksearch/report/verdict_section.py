@@ -14,7 +14,17 @@ from tricksearch.verdicts.findings import Findings, Mean, Member, Minimal
 from tricksearch.verdicts.table import every_verdict
 from tricksearch.verdicts.text import recipe_line, sections
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
-from tricksearch.verdicts.words import COMPARISONS, ablated_name, amount, interval_of, noun, number, unit, verdict_word
+from tricksearch.verdicts.words import (
+    COMPARISONS,
+    ablated_name,
+    amount,
+    chance_text,
+    interval_of,
+    noun,
+    number,
+    unit,
+    verdict_word,
+)
 
 
 def verdict_section(findings: Findings, view: View, records: Sequence[Record]) -> dict[str, Any] | None:
@@ -189,6 +199,7 @@ def _member(member: Member, others: Sequence[str], place: int | None) -> dict[st
         "place": place,
         "role": member.role,
         "chance": None if member.chance is None else f"{100 * member.chance:.0f}",
+        "certainty": chance_text(member) or "-",
         "means": [
             *(_mean(mean, MEASURES["accuracy"].digits) for mean in accuracies),
             *(_mean(member.fresh.get(name) or member.seen.get(name), MEASURES[name].digits) for name in others),

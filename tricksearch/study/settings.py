@@ -72,7 +72,7 @@ class ScreenSettings(Settings):
     )
     sequential: bool = Field(True, description="stop when every trick is decided, looking after each block of runs")
     short_epochs: int | None = Field(
-        None, ge=1, description="screen also with so many epochs, and tell which tricks then change"
+        None, ge=1, description="screen also with so many epochs, and tell what longer training changes"
     )
 
 
@@ -93,7 +93,12 @@ class ConfirmSettings(Settings):
     """Recipes of the front, the baseline and the minimal recipe on fresh seeds, and on the test split."""
 
     seeds: int = Field(5, ge=2, le=10_000, description="runs of each recipe")
-    recipes: int = Field(6, ge=1, le=1000, description="members of the front, at most: the knee and those beside it")
+    recipes: int = Field(
+        6,
+        ge=1,
+        le=1000,
+        description="members of the front, at most, and of the search's own where an ablation changed it",
+    )
 
 
 class VerdictSettings(Settings):

@@ -1,4 +1,4 @@
-"""Effects of tricks, estimated from runs: of all tricks of a design at once, of pairs, or of one arm against another.
+"""Effects of tricks, estimated from the runs of a design: of all tricks at once, or of pairs. For arms see arms.py.
 
 Values are on the scale of the analysis (see Estimate and scale.py). Unequal variances are allowed for throughout.
 """
@@ -104,35 +104,6 @@ def pair_effects(
         else Unknown(name, f"no run with both {name.replace(' + ', ' and ')} has a result")
         for name in pairs
     ]
-
-
-def contrast(name: str, arms: Sequence[tuple[float, Sequence[float]]]) -> Estimate | Unknown:
-    """A weighted sum of the means of arms, whose variances may differ: Welch 1947, Satterthwaite 1946.
-
-    `arms` are (weight, values of its runs). The arms with a weight above 0 count as `on`. Raises ValueError where a
-    value is not finite.
-    """
-    samples = [(weight, _finite(values)) for weight, values in arms]
-    for weight, values in samples:
-        if len(values) < 2:
-            arm = f"{'1 run' if len(values) else 'no run'} {'with' if weight > 0 else 'without'} {name}"
-            return Unknown(name, f"{arm} has a result, which does not show how much runs differ: run at least 2")
-    shares = np.array([weight**2 * values.var(ddof=1) / len(values) for weight, values in samples])
-    effect = float(sum(weight * values.mean() for weight, values in samples))
-    size = max(abs(values).max() for _, values in samples)
-    error = float(np.sqrt(shares.sum()))
-    on, off = (sum(len(values) for weight, values in samples if (weight > 0) == side) for side in (True, False))
-    if error <= TINY * size:
-        same = abs(effect) <= TINY * size
-        why = (
-            f"all runs with {name} and without gave the same value: this measure does not vary here"
-            if same
-            else f"no run with {name} differs from the others with it, nor one without it: there is no noise to "
-            "compare the difference with; vary the seed"
-        )
-        return Constant(name, why, 0.0 if same else effect, on, off)
-    freedom = float(shares.sum() ** 2 / (shares**2 / [len(values) - 1 for _, values in samples]).sum())
-    return Estimate(name, effect, error, freedom, on, off)
 
 
 def _fit(

@@ -25,15 +25,19 @@ class Member:
     record: str  # its first record's id
     role: Literal["baseline", "front", "minimal", "ablated"]
     tricks: tuple[str, ...]
-    chance: float | None  # of being on the front, the noise over seeds considered; None where a constraint is broken
+    # Of being on the front of what was confirmed, by fresh seeds; None where that is in doubt, or cannot be told.
+    chance: float | None
     seen: dict[str, Mean]  # each objective as the baseline, screen and search saw it, on the validation split
     fresh: dict[str, Mean]  # each objective on fresh seeds, on the validation split; empty where it was not confirmed
     test: Mean | None  # accuracy on the test split, fresh seeds, percent
+    searched: bool = False  # on the front when the search ended, and chosen there to be confirmed
 
 
 @dataclass(frozen=True)
 class Gap:
     """By how much the search flattered what it chose, in points of accuracy, the mean over the confirmed front.
+
+    That front is the one at the end of the search: what an ablation then pushed off it was flattered most.
 
     `optimism` is what the search saw minus fresh seeds on the same split: the winner's curse. What was made of one
     training counts once. `split` is validation minus test, both on fresh seeds, of each recipe that was confirmed: how
@@ -60,14 +64,18 @@ class Minimal:
     why: str = ""  # where it does not hold
 
 
+Change = Literal["same", "sign changes", "effect fades", "effect appears", "gains", "loses", "undecided"]
+
+
 @dataclass(frozen=True)
 class Shift:
-    """A trick's effect on accuracy at the short and at the full budget."""
+    """A trick's effect on accuracy at the short and at the full budget, and what longer training makes of it."""
 
     trick: str
     short: Verdict
     full: Verdict
-    says: Literal["same", "sign changes", "order changes", "effect fades", "effect appears", "undecided"]
+    change: Verdict  # on the effect at the full budget minus that at the short one
+    says: Change
 
 
 @dataclass(frozen=True)

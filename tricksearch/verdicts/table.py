@@ -15,9 +15,9 @@ COLUMNS = (
 
 
 def every_verdict(findings: Findings) -> list[Verdict]:
-    """The verdicts with those of the minimal recipe and of the short budget, each once, by comparison and trick."""
+    """The verdicts, with those of the minimal recipe and of both budgets, each once, by comparison and trick."""
     verdicts = [*findings.verdicts, *(findings.minimal.verdicts if findings.minimal else ())]
-    verdicts += [shift.short for shift in findings.shifts]
+    verdicts += [verdict for shift in findings.shifts for verdict in (shift.short, shift.change)]
     comparisons = list(dict.fromkeys([*COMPARISONS, *(verdict.comparison for verdict in verdicts)]))
     tricks = list(
         dict.fromkeys(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from tricksearch.records.measures import MEASURES
+from tricksearch.verdicts.chances import SURE
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
 from tricksearch.verdicts.words import (
@@ -23,7 +24,6 @@ SIMULATED = "Simulated: nothing was trained."
 FRONT_HEADING = "The front, and how sure it is"
 
 _FACTOR_FROM = 20.0  # percent: from here on the factor, such as "x 0.73", is given as well
-_SURE = 0.9  # the chance from which a member of the front counts as sure
 
 
 def recipe_line(tricks: Iterable[str]) -> str:
@@ -194,16 +194,20 @@ def _minimal(minimal: Minimal) -> list[str]:
 
 
 def _front(members: Sequence[Member]) -> list[str]:
-    chances = [(member.chance, member) for member in members if member.role == "front" and member.chance is not None]
-    if not chances:
+    """Which members are sure of their place; a chance that could not be right is not told."""
+    confirmed = [member for member in members if member.role == "front" and member.fresh]
+    if not confirmed:
         return []
-    sure = sum(chance >= _SURE for chance, _ in chances)
-    least, member = min(chances, key=lambda pair: pair[0])
-    many = f"{len(chances)} recipes" if len(chances) > 1 else "the one recipe"
-    text = f"Of {many} of the front, {sure} {'is' if sure == 1 else 'are'} on it with a chance of {_SURE:.0%} or more"
-    if sure < len(chances):
-        text += f"; the least sure is record {member.record} ({least:.0%})"
-    return [text.replace("%", " %") + "."]
+    doubtful = [member.record for member in confirmed if member.chance is None]
+    sure = len(confirmed) - len(doubtful)
+    many = f"{len(confirmed)} confirmed recipes" if len(confirmed) > 1 else "the one confirmed recipe"
+    text = (
+        f"Of {many} of the front, {sure} {'is' if sure == 1 else 'are'} on the front of what was confirmed with a "
+        f"chance of {100 * SURE:.0f} % or more, by fresh seeds and within the margins"
+    )
+    if doubtful:
+        text += f"; in doubt: record{'s' * (len(doubtful) > 1)} {', '.join(doubtful)}"
+    return [text + "."]
 
 
 def _gap(gap: Gap | None) -> list[str]:
@@ -239,20 +243,27 @@ def _or_none(mean: Mean) -> str:
 
 
 def _shifts(shifts: Sequence[Shift]) -> list[str]:
+    words = {
+        "sign changes": "its sign changes with longer training",
+        "effect fades": "its effect fades with longer training",
+        "effect appears": "its effect appears with longer training",
+        "gains": "does better with longer training",
+        "loses": "does worse with longer training",
+    }
     sentences = [
-        f"{shift.trick}: its {shift.says} with longer training: "
-        f"{_effect(shift.short)} at the short budget (n = {shift.short.n}), "
+        f"{shift.trick}{': ' if words[shift.says].startswith('its') else ' '}{words[shift.says]}: by "
+        f"{_effect(shift.change)}, from {_effect(shift.short)} at the short budget (n = {shift.short.n}) to "
         f"{_effect(shift.full)} at the full one (n = {shift.full.n})."
         for shift in shifts
-        if shift.says in ("sign changes", "order changes", "effect fades", "effect appears")
+        if shift.says in words
     ]
-    for says, words in (
-        ("same", "Keep their sign and order with longer training"),
-        ("undecided", "Undecided whether longer training changes them"),
-    ):
-        names = [shift.trick for shift in shifts if shift.says == says]
-        if names:
-            sentences.append(f"{words}: {', '.join(names)}.")
+    same = [shift for shift in shifts if shift.says == "same"]
+    if same:
+        within = f"within {number(same[0].change.margin, same[0].change.measure)} {unit(same[0].change.measure)}"
+        sentences.append(f"Do the same with longer training, {within}: {', '.join(shift.trick for shift in same)}.")
+    undecided = [shift.trick for shift in shifts if shift.says == "undecided"]
+    if undecided:
+        sentences.append(f"Undecided whether longer training changes them: {', '.join(undecided)}.")
     return sentences
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tricksearch.records.measures import MEASURES
+from tricksearch.verdicts.findings import Member
 from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, UNDECIDED, Verdict
 
 # The title of each comparison, and what its effects compare; in the order in which they are reported.
@@ -16,6 +17,7 @@ COMPARISONS = {
     "minimal": ("Minimal recipe", "the minimal recipe against the whole one"),
     "confirmed": ("Confirmed recipes", "the recipe against the plain baseline, both on the confirmation's fresh seeds"),
     "fidelity": ("Short budget", "with the trick against without it, trained for a shorter time"),
+    "budget": ("Longer training", "the trick's effect at the full budget minus that at the short one"),
 }
 PAIRED = ("interaction", "pair")  # the effects of two tricks on each other
 
@@ -76,3 +78,10 @@ def verdict_word(verdict: Verdict) -> str:
     if verdict.comparison not in PAIRED:
         return verdict.says
     return {HELPS: "synergy", HURTS: "redundancy", EQUIVALENT: "adds up"}.get(verdict.says, verdict.says)
+
+
+def chance_text(member: Member) -> str:
+    """How sure a confirmed recipe is of its place on the front; "" for one that was not confirmed, or is not of it."""
+    if member.chance is not None:
+        return f"{100 * member.chance:.0f} %"
+    return "in doubt" if member.fresh and member.role == "front" else ""

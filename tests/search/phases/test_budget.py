@@ -126,11 +126,13 @@ def test_adaptive_seeds_go_to_the_baseline_and_to_what_may_be_on_the_front():
     assert all(count == 1 for name, count in runs.items() if name not in ("plain", "trick1", "trick2"))
 
 
-def test_the_noise_over_seeds_is_pooled_over_the_recipes():
+def test_the_noise_over_seeds_is_pooled_over_the_better_half_of_the_recipes():
     groups = [[record(0, 100.0), record(0, 102.0)], [record(1, 50.0), record(1, 51.0)], [record(2, 70.0)]]
     share = (2 / 101**2 + 0.5 / 50.5**2) / 2
     assert seed_noise("accuracy", groups) == pytest.approx(share**0.5)
     assert seed_noise("accuracy", [[record(0)]]) == 0
+    collapsing = [[record(4, 95.0), record(4, 95.1), record(4, 95.2)], [record(5, 42.0), record(5, 58.0)]]
+    assert 95 * seed_noise("accuracy", collapsing) == pytest.approx(0.1, rel=0.01), "points"
 
 
 def test_useless_recipes_hide_no_gain_of_the_front():

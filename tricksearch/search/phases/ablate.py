@@ -12,9 +12,10 @@ from typing import Any
 from tricksearch.contract import InputError, Registry, discover, trick_name
 from tricksearch.records.averages import averaged
 from tricksearch.records.measures import MEASURES
+from tricksearch.records.recipe import Recipe
 from tricksearch.records.record import Record
-from tricksearch.search.phases.measures import compared, contrasted, measures_of, verdicts_on
-from tricksearch.search.phases.phase import PlannedRun, fresh_seed, mark_of
+from tricksearch.search.phases.measures import arms_on, measures_of, verdicts_on
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds, mark_of
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.space.space import Space
 from tricksearch.store.facts import ABLATION
@@ -46,6 +47,7 @@ class Ablation:
     def __init__(self, study: Study, target: Target) -> None:
         self._study, self.target = study, target
         self._seeds = study.ablate.seeds
+        self._recipes: dict[tuple[str, ...], Recipe] = {}
         whole = target.tricks
         self.without = {name: {other: whole[other] for other in whole if other != name} for name in whole}
         self.alone = {name: {name: whole[name]} for name in whole}
@@ -53,54 +55,65 @@ class Ablation:
         self.pairs = {(a, b): {a: whole[a], b: whole[b]} for a, b in combinations(sorted(whole), 2)}
 
     def plan(self, records: Sequence[Record]) -> list[PlannedRun]:
-        """All arms, and when they have run the minimal recipe, where it is another one."""
+        """All arms, in rounds; when they have run, the minimal recipe and the whole one again, if they differ."""
+        seed = fresh_seed(self._study.search.seed, "ablate", "order")
         plain = PlannedRun("baseline", self._study.base_recipe(), self._study.search.seed)
-        wanted: dict[tuple[str, str, int], PlannedRun] = {plain.mark: plain}
-        for tricks, seeds in self._arms():
-            for run in self._runs(tricks, seeds):
-                wanted[run.mark] = run
+        wanted = [plain, *in_rounds([self._runs(tricks, seeds) for tricks, seeds in self._arms()], seed)]
         smallest = self.smallest(records)
         if smallest is not None and len(smallest) < len(self.target.tricks):
-            wanted |= {run.mark: run for run in self._runs(smallest, 2 * self._seeds, "minimal")}
-        return list(wanted.values())
+            both = [self._runs(tricks, 2 * self._seeds, "minimal") for tricks in (smallest, self.target.tricks)]
+            wanted += in_rounds(both, seed)
+        return wanted
 
     def verdicts(self, records: Sequence[Record]) -> list[Verdict]:
         """What each trick does when it is taken out of the whole, put on alone, or added on the ladder."""
-        asked, verdicts = self._study.ablate.arms, []
+        groups = self.groups(records)
+        verdicts = []
         for measure in measures_of(self._study):
-            whole, plain = self.runs(self.target.tricks, records), self.runs({}, records)
-            if "leave_one_out" in asked:
-                estimates = [
-                    compared(name, whole, self.runs(tricks, records), measure) for name, tricks in self.without.items()
-                ]
-                verdicts += verdicts_on(self._study, measure, estimates, "leave_one_out")
-            if "add_one_in" in asked:
-                estimates = [
-                    compared(name, self.runs(tricks, records), plain, measure) for name, tricks in self.alone.items()
-                ]
-                verdicts += verdicts_on(self._study, measure, estimates, "add_one_in")
-            if "ladder" in asked:
-                estimates = [
-                    compared(name, self.runs(after, records), self.runs(before, records), measure)
-                    for name, before, after in zip(self.target.order, self.steps[:-1], self.steps[1:], strict=True)
-                ]
-                verdicts += verdicts_on(self._study, measure, estimates, "ladder")
-            if "pairs" in asked:
-                estimates = [
-                    contrasted(
-                        f"{a} + {b}",
-                        [
-                            (1, self.runs(both, records)),
-                            (-1, self.runs(self.alone[a], records)),
-                            (-1, self.runs(self.alone[b], records)),
-                            (1, plain),
-                        ],
-                        measure,
-                    )
-                    for (a, b), both in self.pairs.items()
-                ]
-                verdicts += verdicts_on(self._study, measure, estimates, "pair")
+            arms = arms_on(measure, groups)
+            for comparison, contrasts in self._contrasts().items():
+                estimates = [arms.contrast(name, weights) for name, weights in contrasts]
+                verdicts += verdicts_on(self._study, measure, estimates, comparison)
         return verdicts
+
+    def compared(self) -> list[tuple[str, str]]:
+        """The pairs of arms, by their keys, that are compared with each other."""
+        every = [weights for contrasts in self._contrasts().values() for _, weights in contrasts]
+        return list(dict.fromkeys((one[0][1], one[1][1]) for one in every if len(one) == 2))
+
+    def groups(self, records: Sequence[Record]) -> dict[str, list[Record]]:
+        """The finished runs of every arm, by its recipe's key."""
+        return {self._key(tricks): self.runs(tricks, records) for tricks, _ in self._arms()}
+
+    def _key(self, tricks: Tricks) -> str:
+        return self._recipe(tricks).key
+
+    def _recipe(self, tricks: Tricks) -> Recipe:
+        """The recipe of an arm; its tricks have the values that the ablated recipe gives them."""
+        names = tuple(sorted(tricks))
+        if names not in self._recipes:
+            self._recipes[names] = self._study.recipe(dict(sorted(tricks.items())))
+        return self._recipes[names]
+
+    def _contrasts(self) -> dict[str, list[tuple[str, list[tuple[float, str]]]]]:
+        """What is compared in each of the comparisons that are asked for: a name, and arms with their weights."""
+        whole, plain = self._key(self.target.tricks), self._key({})
+        steps = [self._key(step) for step in self.steps]
+        alone = {name: self._key(tricks) for name, tricks in self.alone.items()}
+        every: dict[str, list[tuple[str, list[tuple[float, str]]]]] = {
+            "leave_one_out": [(name, [(1, whole), (-1, self._key(tricks))]) for name, tricks in self.without.items()],
+            "add_one_in": [(name, [(1, key), (-1, plain)]) for name, key in alone.items()],
+            "ladder": [
+                (name, [(1, after), (-1, before)])
+                for name, before, after in zip(self.target.order, steps[:-1], steps[1:], strict=True)
+            ],
+            "pair": [
+                (f"{a} + {b}", [(1, self._key(both)), (-1, alone[a]), (-1, alone[b]), (1, plain)])
+                for (a, b), both in self.pairs.items()
+            ],
+        }
+        asked = [arm.replace("pairs", "pair") for arm in self._study.ablate.arms]
+        return {comparison: contrasts for comparison, contrasts in every.items() if comparison in asked}
 
     def runs(self, tricks: Tricks, records: Sequence[Record], kind: str = "arm") -> list[Record]:
         """The finished runs of an arm; with "minimal" those that were run to check it, with no part in its choice."""
@@ -131,16 +144,20 @@ class Ablation:
         smallest = self.smallest(records)
         if smallest is None or len(smallest) == len(self.target.tricks):
             return None
-        ours, whole = self.runs(smallest, records, "minimal"), self.runs(self.target.tricks, records)
-        finished = [record for record in records if record.phase == "confirm" and record.finished]
-        confirmed = [
-            [record for record in finished if record.tricks == tricks] for tricks in (smallest, self.target.tricks)
-        ]
-        if min(len(arm) for arm in confirmed) > 1:  # no seed of either had a part in the choice
-            ours, whole = [*ours, *confirmed[0]], confirmed[1]
+        fresh = [record for record in records if record.phase == "confirm" and record.finished]
+        sides: dict[str, list[Record]] = {}
+        confirmed: dict[str, list[Record]] = {}
+        for side, tricks in (("minimal", smallest), ("whole", self.target.tricks)):
+            # No seed of these had a part in the choice, and both ran in the same rounds.
+            sides[side] = self.runs(tricks, records, "minimal")
+            confirmed[side] = [record for record in fresh if record.tricks == tricks]
+        if all(confirmed.values()):  # of both equally many, from rounds of both
+            sides = {side: [*runs, *confirmed[side]] for side, runs in sides.items()}
         verdicts: list[Verdict] = []
         for measure in self._study.objectives:
-            estimate = compared("minimal", ours, whole, measure)
+            estimate = arms_on(measure, self.groups(records) | sides).contrast(
+                "minimal", [(1, "minimal"), (-1, "whole")]
+            )
             verdicts += verdicts_on(self._study, measure, [estimate], "minimal")
         worse = [verdict.measure for verdict in verdicts if verdict.says not in (EQUIVALENT, HELPS)]
         return Minimal(
@@ -174,7 +191,7 @@ class Ablation:
         return min(math.ceil(self._seeds * math.sqrt(others)), REFERENCE_SEEDS * self._seeds)
 
     def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[PlannedRun]:
-        recipe = self._study.recipe(dict(sorted(tricks.items())))
+        recipe = self._recipe(tricks)
         return [
             PlannedRun("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
             for place in range(count)

@@ -8,12 +8,14 @@ from typing import Any
 from tricksearch.records.averages import averaged, confirmed_runs
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
-from tricksearch.search.phases.measures import compared, measures_of, verdicts_on
-from tricksearch.search.phases.phase import PlannedRun, fresh_seed
+from tricksearch.search.phases.measures import arms_on, measures_of, verdicts_on
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
 from tricksearch.verdicts.verdict import Verdict
+
+SEEN_PHASES = ("baseline", "screen", "search")  # what the search's front was chosen by
 
 Tricks = dict[str, dict[str, Any]]
 
@@ -29,41 +31,49 @@ def confirm_plan(
         store.put_fact(CONFIRMATION, fact)
 
     def plan(records: Sequence[Record]) -> list[PlannedRun]:
-        runs = []
+        arms = []
         for tricks in fact["tricks"]:
             recipe = study.recipe(tricks)
-            runs += [
-                PlannedRun("confirm", recipe, fresh_seed(study.search.seed, "confirm", recipe.key, place), test=True)
-                for place in range(study.confirm.seeds)
-            ]
-        return runs
+            seeds = [fresh_seed(study.search.seed, "confirm", recipe.key, at) for at in range(study.confirm.seeds)]
+            arms.append([PlannedRun("confirm", recipe, seed, test=True) for seed in seeds])
+        return in_rounds(arms, fresh_seed(study.search.seed, "confirm", "order"))
 
     return plan
 
 
 def confirmed_verdicts(study: Study, records: Sequence[Record]) -> list[Verdict]:
     """Each confirmed recipe against the plain baseline, by their fresh runs alone: one family for each measure."""
-    fresh = confirmed_runs(records)
-    plain = fresh.pop(study.recipe({}).key, [])
-    if not fresh or not plain:
+    fresh, plain = confirmed_runs(records), study.recipe({}).key
+    if len(fresh) < 2 or plain not in fresh:
         return []
     first = {mean.recipe_key: mean.id for mean in averaged(records)}
-    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items()}
+    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items() if key != plain}
     verdicts = []
     for measure in measures_of(study):
-        estimates = [compared(names[key], runs, plain, measure) for key, runs in fresh.items()]
+        arms = arms_on(measure, fresh)
+        estimates = [arms.contrast(name, [(1, key), (-1, plain)]) for key, name in names.items()]
         verdicts += verdicts_on(study, measure, estimates, "confirmed")
     return verdicts
 
 
 def chosen(study: Study, store: Store, records: Sequence[Record]) -> list[Tricks]:
-    """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe."""
+    """The tricks of the baseline, of the front's members, of what was ablated, and of the minimal recipe.
+
+    Of the front as the search left it too: a gap that is taken only over what held up since is too small.
+    """
     recipes: list[Tricks] = [{}]
     recipes += [record.tricks for record in spread(study.goals.front(records), study.goals.knee(records), study)]
+    recipes += [record.tricks for record in chosen_by_search(study, records)]
     target = target_of(store)
     if target is not None:
         recipes += [target.tricks, Ablation(study, target).smallest(records) or {}]
     return [tricks for at, tricks in enumerate(recipes) if tricks not in recipes[:at]]
+
+
+def chosen_by_search(study: Study, records: Sequence[Record]) -> list[Record]:
+    """The members to confirm of the front at the end of the search, whatever has been run since."""
+    seen = [record for record in records if record.phase in SEEN_PHASES]
+    return spread(study.goals.front(seen), study.goals.knee(seen), study)
 
 
 def spread(front: Sequence[Record], knee: Record | None, study: Study) -> list[Record]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tricksearch.contract import InputError, Registry, discover, hooks
+from tricksearch.records.averages import by_recipe
 from tricksearch.records.record import SEARCH_PHASES, Record
 from tricksearch.search.phases.ablate import Ablation, Target, target_of
 from tricksearch.search.phases.confirm import confirmed_verdicts
 from tricksearch.search.phases.members import gap_of, members_of
+from tricksearch.search.phases.noise import collapsed_in_arms, collapsed_in_design, drifts
 from tricksearch.search.phases.screen import Screen
 from tricksearch.search.phases.shifts import shifts_of
 from tricksearch.search.space.space import Space
@@ -35,7 +37,7 @@ def findings_of(study: Study, store: Store) -> Findings:
     registry = _registry(study)
     screened = _screened(study, Space.of(study, registry), store, records)
     target = target_of(store)
-    ablated = Findings() if target is None else _ablated(Ablation(study, target), records, registry)
+    ablated = Findings() if target is None else _ablated(study, Ablation(study, target), records, registry)
     if target is None and "ablate" in study.phases and any(record.phase == "search" for record in records):
         why = (
             f"Nothing was ablated: the {study.ablate.around} of the front is the plain baseline; name another recipe "
@@ -56,7 +58,7 @@ def findings_of(study: Study, store: Store) -> Findings:
             *notes_of(code_changes(store), records),
             *screened.notes,
             *ablated.notes,
-            *_failures("confirm", records),
+            *_confirmed(study, records),
         ),
         simulated=study.trial == "simulated",
     )
@@ -87,19 +89,35 @@ def _screened(study: Study, space: Space, store: Store, records: Sequence[Record
     return Findings(
         design=screen.design.name,
         verdicts=(*mains, *pairs),
-        shifts=shifts_of(screen.short_verdicts(records), mains),
-        notes=tuple(_of_screen(screen, records, mains)),
+        shifts=shifts_of(study, screen, records, mains),
+        notes=(
+            *_of_screen(screen, records, mains),
+            *collapsed_in_design(study, "screen", screen.runs(records), screen.factors),
+        ),
     )
 
 
-def _ablated(ablation: Ablation, records: Sequence[Record], registry: Registry) -> Findings:
+def _ablated(study: Study, ablation: Ablation, records: Sequence[Record], registry: Registry) -> Findings:
     """What the ablation's runs say."""
+    groups = ablation.groups(records)
+    removed = "its arms ran in rounds, and the trend is taken out of the effects"
     return Findings(
         verdicts=tuple(ablation.verdicts(records)),
         minimal=ablation.minimal(records),
         confounders=tuple(_confounders(ablation, records, registry)),
-        notes=tuple(_failures("ablate", records)),
+        notes=(
+            *_failures("ablate", records),
+            *drifts(study, "ablation", groups, removed),
+            *collapsed_in_arms(study, "ablation", groups, ablation.compared()),
+        ),
     )
+
+
+def _confirmed(study: Study, records: Sequence[Record]) -> list[str]:
+    """What is to be said of the confirmation's runs."""
+    groups = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
+    removed = "its recipes ran in rounds, so that it moved all of their means alike"
+    return [*_failures("confirm", records), *drifts(study, "confirmation", groups, removed)]
 
 
 def findings_or_why(study: Study, store: Store) -> Findings:

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import Record
 from tricksearch.study.study import Study
+from tricksearch.verdicts.arms import Arms
 from tricksearch.verdicts.decide import decide
-from tricksearch.verdicts.effects import contrast
 from tricksearch.verdicts.scale import on_scale
 from tricksearch.verdicts.sequential import Looks
 from tricksearch.verdicts.verdict import Estimate, Unknown, Verdict
@@ -57,20 +57,16 @@ def verdicts_on(
     )
 
 
-def compared(name: str, with_it: Sequence[Record], without: Sequence[Record], measure: str) -> Estimate | Unknown:
-    """The difference between two arms, their variances allowed to differ."""
-    return contrasted(name, [(1, with_it), (-1, without)], measure)
-
-
-def contrasted(name: str, arms: Sequence[tuple[float, Sequence[Record]]], measure: str) -> Estimate | Unknown:
-    """A weighted sum of the means of arms, their variances allowed to differ."""
-    return contrast(
-        name,
-        [
-            (
-                weight,
-                on_scale([value for run in arm if (value := value_of(run, measure)) is not None], relative(measure)),
-            )
-            for weight, arm in arms
-        ],
+def arms_on(measure: str, arms: Mapping[str, Sequence[Record]]) -> Arms:
+    """The arms of an experiment on this measure; those that differ in name alone share their runs."""
+    return Arms(
+        {
+            name: [
+                (record.trial, on_scale([value], relative(measure))[0])
+                for record in records
+                if (value := value_of(record, measure)) is not None
+            ]
+            for name, records in arms.items()
+        },
+        drifts=not MEASURES[measure].counted,
     )

@@ -9,15 +9,15 @@ from statistics import fmean
 from tricksearch.records.averages import by_recipe, mean_of
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import FRONT_PHASES, NORMAL, Record
-from tricksearch.search.phases.measures import value_of
-from tricksearch.search.phases.replicates import seed_noise
+from tricksearch.search.phases.confirm import SEEN_PHASES, chosen_by_search
+from tricksearch.search.phases.measures import relative, value_of
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
+from tricksearch.verdicts.chances import SURE, Objective, chances
 from tricksearch.verdicts.findings import Gap, Mean, Member, Minimal
 from tricksearch.verdicts.means import mean_of_runs
-
-SEEN_PHASES = ("baseline", "screen", "search")  # what a choice was made by
+from tricksearch.verdicts.scale import margin_on_scale, on_scale
 
 
 def members_of(study: Study, store: Store, records: Sequence[Record], minimal: Minimal | None) -> tuple[Member, ...]:
@@ -25,9 +25,10 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
     seen = by_recipe(record for record in records if record.phase in SEEN_PHASES)
     competing = by_recipe(record for record in records if record.phase in FRONT_PHASES)
     fresh = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
-    chances = _chances(study, competing)
-    if not fresh and not chances:
+    if not fresh and not any(len(runs) > 1 for runs in competing.values()):
         return ()
+    sure = _chances(study, competing, fresh)
+    chosen = {record.recipe_key for record in chosen_by_search(study, records)}
     front = dict.fromkeys(record.recipe_key for record in study.goals.front(records))
     smallest = set(minimal.tricks) if minimal is not None else None
     confirmed = store.fact(CONFIRMATION) if fresh else None
@@ -48,10 +49,11 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
                 record=runs[0].id,
                 role="baseline" if plain else "front" if key in front else "minimal" if lesser else "ablated",
                 tricks=tuple(sorted(runs[0].tricks)),
-                chance=chances.get(key),
+                chance=sure.get(key),
                 seen=_means(study, seen.get(key, [])),
                 fresh=_means(study, own),
                 test=mean_of_runs(tested) if tested else None,
+                searched=key in chosen,
             )
         )
     return tuple(members)
@@ -78,22 +80,37 @@ def _timed_once(run: Record, value: float) -> Mean:
     return Mean(value, value * exp(-half), value * exp(half), 1)
 
 
-def _chances(study: Study, competing: dict[str, list[Record]]) -> dict[str, float]:
-    """How probable it is of each recipe that it is on the front, by its key; none where no recipe ran twice."""
-    noise = [seed_noise(name, competing.values()) for name in study.objectives]
-    if not any(noise):
+def _chances(study: Study, competing: dict[str, list[Record]], fresh: dict[str, list[Record]]) -> dict[str, float]:
+    """How probable it is of each confirmed recipe, by its key, that it is on the front of them, where that is sure."""
+    kept = [
+        record.recipe_key
+        for record in study.goals.rivals([mean_of(runs) for runs in competing.values()])
+        if len(fresh.get(record.recipe_key, ())) > 1
+    ]
+    objectives = []
+    for name in study.objectives:
+        runs: dict[str, list[float]] = {}
+        units: list[str] = []
+        for key in kept:
+            values = [value for run in fresh[key] if (value := value_of(run, name)) is not None]
+            graph = fresh[key][0].graph if MEASURES[name].timed else ""
+            if not values:
+                return {}
+            units.append(graph or key)
+            runs.setdefault(units[-1], []).extend(on_scale(values, relative(name)))
+        margin = margin_on_scale(study.verdicts.margin(name), relative(name))
+        objectives.append(Objective(runs, units, MEASURES[name].maximize, margin))
+    if not kept:
         return {}
-    rivals = study.goals.rivals([mean_of(runs) for runs in competing.values()])
-    shares = study.goals.membership(rivals, noise)
-    return {record.recipe_key: share for record, share in zip(rivals, shares, strict=True)}
+    return {key: chance for key, chance in zip(kept, chances(objectives), strict=True) if chance >= SURE}
 
 
 def gap_of(members: Sequence[Member], records: Sequence[Record]) -> Gap | None:
-    """How much the choice flattered the front's members that were confirmed; None where none was."""
+    """How much the choice flattered the members of the search's front that were confirmed; None where none was."""
     confirmed = [
         member
         for member in members
-        if member.role == "front" and "accuracy" in member.fresh.keys() & member.seen.keys()
+        if member.searched and member.role != "baseline" and "accuracy" in member.fresh.keys() & member.seen.keys()
     ]
     trainings: dict[str, list[Member]] = {}  # what was made of one training was lucky together
     for member in confirmed:

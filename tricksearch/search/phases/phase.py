@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import itertools
+import random
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -89,10 +91,28 @@ class PlannedRun:
     seed: int
     test: bool = False
 
-    @property
+    @functools.cached_property
     def mark(self) -> tuple[str, str, int]:
         """What tells it from every other one."""
         return self.phase, self.recipe.key, self.seed
+
+
+def in_rounds(arms: Sequence[Sequence[PlannedRun]], seed: int) -> list[PlannedRun]:
+    """All runs of arms, one of each arm in a round, in an order that is drawn for each round.
+
+    Arms that ran one after another would each have the machine in another state: a drift would look like an effect.
+    There are as many rounds as the smallest arm has runs; a larger arm has several runs in each. A run that two arms
+    share is there once.
+    """
+    draw = random.Random(seed)
+    count = min((len(arm) for arm in arms if arm), default=0)
+    runs: dict[tuple[str, str, int], PlannedRun] = {}
+    for number in range(count):
+        lot = [run for arm in arms for at, run in enumerate(arm) if at * count // len(arm) == number]
+        draw.shuffle(lot)
+        for run in lot:
+            runs.setdefault(run.mark, run)
+    return list(runs.values())
 
 
 class DesignedPhase:

@@ -17,6 +17,7 @@ MOST_RUNS = 5  # of one recipe, where their number is adaptive
 BASELINE_RUNS = 3  # all is compared with it, and the spread of its runs is the first estimate of the noise
 SHARE = 0.5  # trainings with another seed, as a share of the recipes that were trained, at most
 DOUBT = 0.1  # p (1 - p) of being on the front, above which a recipe is worth another run: p from .11 to .89
+FEWEST_FREEDOM = 2  # degrees of freedom that an estimate of the noise has where there are so many
 
 Runs = Mapping[str, Sequence[Record]]
 
@@ -84,20 +85,25 @@ def _in_doubt(study: Study, groups: Runs, leads: Mapping[int, str], running: Map
 
 
 def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
-    """The standard deviation over seeds of a measure, as a share of its value, pooled over the recipes.
+    """The standard deviation over seeds of a measure, as a share of its value, pooled over recipes that ran twice.
 
-    It is 0 where no recipe ran twice. Of a latency, it is what is left without the error of its timing, which the
-    records tell for themselves.
+    Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front
+    is, and one recipe whose runs collapse now and then would make all others look uncertain. Of a latency, it is what
+    is left without the error of its timing, which the records tell for themselves. It is 0 where no recipe ran twice.
     """
-    squares, freedom = 0.0, 0
-    for runs in groups:
-        values = [value for run in runs if run.finished and (value := run.value(name)) is not None]
-        if len(values) > 1 and fmean(values):
-            timing = (
-                [(run.latency_error or 0.0) ** 2 for run in runs if run.finished] if MEASURES[name].timed else [0.0]
-            )
-            squares += (variance(values) / fmean(values) ** 2 - fmean(timing)) * (len(values) - 1)
-            freedom += len(values) - 1
+    known = [[run for run in runs if run.finished and run.value(name) is not None] for runs in groups]
+    twice = sorted(
+        ((values, runs) for runs in known if len(runs) > 1 and fmean(values := [run.measures[name] for run in runs])),
+        key=lambda pair: fmean(pair[0]),
+        reverse=MEASURES[name].maximize,
+    )
+    squares, freedom, counted = 0.0, 0, 0
+    for values, runs in twice:
+        if freedom >= FEWEST_FREEDOM and counted >= len(twice) / 2:
+            break
+        timing = fmean((run.latency_error or 0.0) ** 2 for run in runs) if MEASURES[name].timed else 0.0
+        squares += (variance(values) / fmean(values) ** 2 - timing) * (len(values) - 1)
+        freedom, counted = freedom + len(values) - 1, counted + 1
     return sqrt(max(0.0, squares / freedom)) if freedom else 0.0
 
 

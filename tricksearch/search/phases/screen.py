@@ -19,7 +19,7 @@ from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects, pair_effects
 from tricksearch.verdicts.scale import on_scale
 from tricksearch.verdicts.sequential import Looks
-from tricksearch.verdicts.verdict import UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import UNDECIDED, Estimate, Unknown, Verdict
 
 
 @dataclass(frozen=True)
@@ -79,11 +79,18 @@ class Screen:
 
         Where no block has been completed there are none.
         """
-        whole = self._whole(records)
-        runs = self.finished([cell for block in whole for cell in block], records)
+        whole, runs = self._whole(records), self.runs(records)
         looks = self._looks(len(whole))
         pairs = self._decided(runs, "interaction", None) if self.design.pairs else []
         return (self._decided(runs, "screen", looks) if whole else []), (pairs if whole else [])
+
+    def runs(self, records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
+        """The finished runs of the blocks that were completed, with the tricks that were on."""
+        return self.finished([cell for block in self._whole(records) for cell in block], records)
+
+    def looks(self, records: Sequence[Record]) -> Looks | None:
+        """The looks at the blocks that were completed; None where there is one look, at the end."""
+        return self._looks(len(self._whole(records)))
 
     def own(self, records: Sequence[Record], whole: bool = False) -> list[Record]:
         """The runs of this layout, the failed ones included; with `whole` those of completed blocks."""
@@ -93,10 +100,13 @@ class Screen:
 
     def short_verdicts(self, records: Sequence[Record]) -> list[Verdict]:
         """On each trick at the short budget; none before all of its runs are there."""
+        runs = self.short_runs(records)
+        return self._decided(runs, "fidelity", None) if runs else []
+
+    def short_runs(self, records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
+        """The finished runs at the short budget; none before all of them are there."""
         cells = self.short() if self._study.screen.short_epochs is not None else []
-        if not cells or self._missing(cells, records):
-            return []
-        return self._decided(self.finished(cells, records), "fidelity", None)
+        return [] if self._missing(cells, records) else self.finished(cells, records)
 
     def finished(self, cells: Sequence[Cell], records: Sequence[Record]) -> list[tuple[tuple[str, ...], Record]]:
         """The cells whose runs finished, with their records."""
@@ -177,17 +187,22 @@ class Screen:
     ) -> list[Verdict]:
         verdicts: list[Verdict] = []
         for measure in measures_of(self._study):
-            known = [(tricks, value) for tricks, record in runs if (value := value_of(record, measure)) is not None]
-            values = on_scale([value for _, value in known], relative(measure))
-            tricks_on = [tricks for tricks, _ in known]
-            if comparison == "interaction":
-                estimates = pair_effects(tricks_on, values, self.factors)
-            else:
-                # Where the graph decides, tricks act on each other more than one run differs from the next.
-                shaping = self._space.shaping if MEASURES[measure].foreseen else ()
-                estimates = main_effects(tricks_on, values, self.factors, shaping)
+            estimates = self.estimates(runs, measure, pairs=comparison == "interaction")
             verdicts += verdicts_on(self._study, measure, estimates, comparison, looks)
         return verdicts
+
+    def estimates(
+        self, runs: Sequence[tuple[tuple[str, ...], Record]], measure: str, pairs: bool = False
+    ) -> list[Estimate | Unknown]:
+        """The effect of each trick, or of each pair, in these runs, which have the tricks that were on beside them."""
+        known = [(tricks, value) for tricks, record in runs if (value := value_of(record, measure)) is not None]
+        values = on_scale([value for _, value in known], relative(measure))
+        tricks_on = [tricks for tricks, _ in known]
+        if pairs:
+            return pair_effects(tricks_on, values, self.factors)
+        # Where the graph decides, tricks act on each other more than one run differs from the next.
+        shaping = self._space.shaping if MEASURES[measure].foreseen else ()
+        return main_effects(tricks_on, values, self.factors, shaping)
 
 
 def screen_plan(study: Study, space: Space, store: Store) -> Callable[[Sequence[Record]], list[PlannedRun]]:
