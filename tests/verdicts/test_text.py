@@ -102,7 +102,7 @@ def test_the_gap_is_called_luck_only_where_its_interval_is_above_zero():
     gap = findings().gap
     shown = sentences(gap=gap, members=members())["The front, and how sure it is"]
     assert (
-        "Of 2 confirmed recipes of the front, 1 is on the front of what was confirmed with a chance of 80 % or more, "
+        "Of 2 confirmed recipes of the front, 1 is on the front of what was confirmed with a chance of 90 % or more, "
         "by fresh seeds and within the margins; in doubt: record 17.1." in shown
     )
     assert (

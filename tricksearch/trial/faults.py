@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from tricksearch.contract import InputError, TrialError
+
 MEMORY_KINDS = ("OutOfMemoryError",)  # of torch and of Ray; no kind of MemoryError
 MEMORY_WORDS = (
     "out of memory",  # CUDA, cuDNN, OpenCL, Level Zero
@@ -55,6 +57,25 @@ def is_device_fault(error: BaseException) -> bool:
     A lack of memory is none. Some faults that leave the device usable are taken for one: a new process costs seconds.
     """
     return any(_device(link) and not _memory(link) for link in _chain(error))
+
+
+def status_of(error: Exception) -> tuple[str, str]:
+    """The status of a trial that ended so, and the reason in one line."""
+    text = " ".join(str(error).split()) or type(error).__name__
+    memory = is_out_of_memory(error)
+    if isinstance(error, TrialError):
+        return "out_of_memory" if memory and error.status == "failed" else error.status, text
+    if isinstance(error, InputError):
+        return "failed", text
+    return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
+
+
+def let_go(error: BaseException) -> None:
+    """Drop the frames that an error holds, and with them the nets and images of the variant that failed."""
+    link: BaseException | None = error
+    while link is not None and link.__traceback__ is not None:
+        link.__traceback__ = None
+        link = link.__cause__ or link.__context__
 
 
 def _memory(error: BaseException) -> bool:

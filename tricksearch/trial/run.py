@@ -30,7 +30,7 @@ from tricksearch.trial.context import JobContext, Note
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.data.loaded import cached_data
 from tricksearch.trial.data.packed import digest_of
-from tricksearch.trial.faults import is_out_of_memory, lost_device
+from tricksearch.trial.faults import let_go, lost_device, status_of
 from tricksearch.trial.foresee import foreseen
 from tricksearch.trial.job import Job
 from tricksearch.trial.measuring.machine_lock import Machine
@@ -225,8 +225,8 @@ class _Trial:
             if not isinstance(error, TrialError):  # those are reasons, not faults
                 log.exception("the trial failed")
             lost_device.note(error)
-            status, reason = _status(error)
-            _let_go(error)
+            status, reason = status_of(error)
+            let_go(error)
         # Where not even the stages could be built, nothing is known of the training: the next one finds out for itself.
         known = looks.stages
         self.training_failed = known is not None and known.keys.train in self._context.failed
@@ -281,25 +281,6 @@ def _refuse_full_disk(error: Exception) -> None:
             f"the disk is full: {error}",
             remedy="free some space and run the same command again; what is stored is kept",
         ) from error
-
-
-def _status(error: Exception) -> tuple[str, str]:
-    """The status of a trial that ended so, and the reason in one line."""
-    text = " ".join(str(error).split()) or type(error).__name__
-    memory = is_out_of_memory(error)
-    if isinstance(error, TrialError):
-        return "out_of_memory" if memory and error.status == "failed" else error.status, text
-    if isinstance(error, InputError):
-        return "failed", text
-    return "out_of_memory" if memory else "failed", f"{type(error).__name__}: {text}"[:500]
-
-
-def _let_go(error: BaseException) -> None:
-    """Drop the frames that an error holds, and with them the nets and images of the variant that failed."""
-    link: BaseException | None = error
-    while link is not None and link.__traceback__ is not None:
-        link.__traceback__ = None
-        link = link.__cause__ or link.__context__
 
 
 @functools.cache

@@ -43,16 +43,15 @@ def confirm_plan(
 
 def confirmed_verdicts(study: Study, records: Sequence[Record]) -> list[Verdict]:
     """Each confirmed recipe against the plain baseline, by their fresh runs alone: one family for each measure."""
-    every, plain = confirmed_runs(records), study.recipe({}).key
-    fresh = {key: runs for key, runs in every.items() if key != plain}
-    if not fresh or not every.get(plain):
+    fresh, plain = confirmed_runs(records), study.recipe({}).key
+    if len(fresh) < 2 or plain not in fresh:
         return []
     first = {mean.recipe_key: mean.id for mean in averaged(records)}
-    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items()}
+    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items() if key != plain}
     verdicts = []
     for measure in measures_of(study):
-        arms = arms_on(measure, every)
-        estimates = [arms.contrast(names[key], [(1, key), (-1, plain)]) for key in fresh]
+        arms = arms_on(measure, fresh)
+        estimates = [arms.contrast(name, [(1, key), (-1, plain)]) for key, name in names.items()]
         verdicts += verdicts_on(study, measure, estimates, "confirmed")
     return verdicts
 

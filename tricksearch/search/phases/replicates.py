@@ -88,23 +88,22 @@ def seed_noise(name: str, groups: Iterable[Sequence[Record]]) -> float:
     """The standard deviation over seeds of a measure, as a share of its value, pooled over recipes that ran twice.
 
     Of these the better half counts, by this measure, and more where it has few runs: noise is wanted where the front
-    is, and one recipe whose runs collapse now and then would make all others look uncertain. It is 0 where no recipe
-    ran twice. Of a latency, it is what is left without the error of its timing, which the records tell for themselves.
+    is, and one recipe whose runs collapse now and then would make all others look uncertain. Of a latency, it is what
+    is left without the error of its timing, which the records tell for themselves. It is 0 where no recipe ran twice.
     """
-    twice = []
-    for runs in groups:
-        known = [(run, value) for run in runs if run.finished and (value := run.value(name)) is not None]
-        mean = fmean(value for _, value in known) if known else 0.0
-        if len(known) > 1 and mean:
-            timing = [(run.latency_error or 0.0) ** 2 for run, _ in known] if MEASURES[name].timed else [0.0]
-            share = variance(value for _, value in known) / mean**2 - fmean(timing)
-            twice.append((mean, share, len(known) - 1))
-    twice.sort(key=lambda group: group[0], reverse=MEASURES[name].maximize)
-    squares, freedom = 0.0, 0
-    for at, (_, share, own) in enumerate(twice):
-        if freedom >= FEWEST_FREEDOM and at >= len(twice) / 2:
+    known = [[run for run in runs if run.finished and run.value(name) is not None] for runs in groups]
+    twice = sorted(
+        ((values, runs) for runs in known if len(runs) > 1 and fmean(values := [run.measures[name] for run in runs])),
+        key=lambda pair: fmean(pair[0]),
+        reverse=MEASURES[name].maximize,
+    )
+    squares, freedom, counted = 0.0, 0, 0
+    for values, runs in twice:
+        if freedom >= FEWEST_FREEDOM and counted >= len(twice) / 2:
             break
-        squares, freedom = squares + share * own, freedom + own
+        timing = fmean((run.latency_error or 0.0) ** 2 for run in runs) if MEASURES[name].timed else 0.0
+        squares += (variance(values) / fmean(values) ** 2 - timing) * (len(values) - 1)
+        freedom, counted = freedom + len(values) - 1, counted + 1
     return sqrt(max(0.0, squares / freedom)) if freedom else 0.0
 
 
