@@ -116,7 +116,7 @@ def _ablated(study: Study, ablation: Ablation, records: Sequence[Record], regist
 def _confirmed(study: Study, records: Sequence[Record]) -> list[str]:
     """What is to be said of the confirmation's runs."""
     groups = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
-    removed = "its recipes ran in rounds, so that it moved all of their means alike"
+    removed = "its recipes ran in rounds, and the trend is taken out of what they are held against each other by"
     return [*_failures("confirm", records), *drifts(study, "confirmation", groups, removed)]
 
 
