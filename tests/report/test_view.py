@@ -196,8 +196,8 @@ def test_a_machine_whose_speed_moved_is_told() -> None:
     records = [_record(0, 90.0, 1.0, timing=moments[0]), _record(1, 91.0, 0.9, timing=moments[1])]
     text = " ".join(details(make_view(records, BOTH), {}))
     assert "The machine's speed moved by x 1.75 while latencies were taken" in text
-    assert "0.400 to 0.700 ms (n = 2 timings)" in text
-    assert "as of the moment when that call took 0.400 ms" in text
+    assert "0.400 ms to 0.700 ms (n = 2 timings)" in text
+    assert "as of the moment when that took 0.400 ms" in text
 
 
 def test_records_whose_timing_was_disturbed_are_named() -> None:

@@ -54,7 +54,7 @@ class Goals:
         return self.front_of_means(averaged(records))
 
     def front_of_means(self, means: Sequence[Record]) -> list[Record]:
-        """The same, of recipes that are given with their means: of the confirmed ones, where there are any (`preferred`)."""
+        """The same, of recipes that are given with their means: of those to choose from (`preferred`)."""
         points = [
             (record, point)
             for record in preferred(feasible(means, self.constraints))
