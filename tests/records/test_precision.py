@@ -46,5 +46,11 @@ def test_a_sibling_is_of_the_same_training_and_the_same_other_tricks(pair, make_
     assert float_sibling(records[0], [records[0], other, elsewhere]) is None
 
 
+def test_a_variant_with_another_trick_is_no_sibling(pair, make_record):
+    quantized = make_record(3, Recipe(tricks={"first": {"n": 1}, "short": {"bits": 8}}), precision="quantized")
+    other = make_record(3, Recipe(tricks={"third": {}, "first": {"n": 1}}), precision="fp32", variant=2)
+    assert float_sibling(quantized, [quantized, other]) is None
+
+
 def test_each_form_is_one_sentence(pair):
     assert forms(pair(2.0, 1.0) + pair(3.0, 1.0)) == [f"{FORM} (records 3, 3)."]

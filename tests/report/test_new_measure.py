@@ -74,6 +74,8 @@ def test_the_model_card_shows_it(tmp_path, records: list[Record]) -> None:
     deployable = Deployable(tmp_path / "model.onnx")
     runtime = Runtime("onnxruntime", lambda *_: None, ("onnxruntime",))
     card = model_card(
-        Subject("digits", "knee", record, records[0], records, deployable, runtime, {"numpy": "2"}, 10, (1, 8, 8))
+        Subject(
+            "digits", "knee", record, record, records[0], records, deployable, runtime, {"numpy": "2"}, 10, (1, 8, 8)
+        )
     )
     assert "| energy, median | 3.50 mJ | 3.00 mJ | x 1.17 |" in card

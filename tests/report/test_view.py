@@ -192,12 +192,12 @@ def test_the_details_carry_n_hardware_and_doubt() -> None:
 
 
 def test_a_machine_whose_speed_moved_is_told() -> None:
-    moments = [{"id": str(number), "baseline_ms": ms, "refers_to_ms": 0.4} for number, ms in enumerate((0.4, 0.7))]
+    moments = [{"id": str(number), "yardstick_ms": ms, "refers_to_ms": 0.4} for number, ms in enumerate((0.4, 0.7))]
     records = [_record(0, 90.0, 1.0, timing=moments[0]), _record(1, 91.0, 0.9, timing=moments[1])]
     text = " ".join(details(make_view(records, BOTH), {}))
     assert "The machine's speed moved by x 1.75 while latencies were taken" in text
-    assert "0.400 to 0.700 ms (n = 2 timings)" in text
-    assert "as of the moment when that call took 0.400 ms" in text
+    assert "0.400 ms to 0.700 ms (n = 2 timings)" in text
+    assert "as of the moment when that took 0.400 ms" in text
 
 
 def test_records_whose_timing_was_disturbed_are_named() -> None:
@@ -208,6 +208,6 @@ def test_records_whose_timing_was_disturbed_are_named() -> None:
 
 
 def test_recipes_that_are_equally_fast_are_told() -> None:
-    tie = {"tie": ["a", "b"], "baseline_ms": 1.0, "refers_to_ms": 1.0, "id": "1"}
+    tie = {"tie": ["a", "b"], "yardstick_ms": 1.0, "refers_to_ms": 1.0, "id": "1"}
     records = [_record(number, 90.0, 0.5, timing=tie, graph=graph) for number, graph in enumerate("ab")]
     assert "Equally fast here, as far as their interval tells: 0, 1." in " ".join(details(make_view(records, BOTH), {}))

@@ -156,7 +156,7 @@ def _steady_timing() -> Callable[..., Timing]:
 @pytest.fixture
 def make_bench(tmp_path: Path):
     """A workbench of a tiny recipe; `folders` are its plugins."""
-    machines = []
+    machines, kept = [], []  # a bench needs its stages for a teacher
     runner = Runner(np.zeros((1, 1, 8, 8), np.uint8))
 
     def make(recipe: Recipe | None = None, seed: int = 0, registry: Registry | None = None) -> Bench:
@@ -166,7 +166,8 @@ def make_bench(tmp_path: Path):
         registry = discover(recipe.plugins) if registry is None else registry
         data = load_data(recipe.data)
         context = JobContext(registry, data, Cache(tmp_path / "cache"), machines[-1], runner)
-        return Stages(recipe, seed, context, folder).bench
+        kept.append(Stages(recipe, seed, context, folder))
+        return kept[-1].bench
 
     yield make
     runner.close()

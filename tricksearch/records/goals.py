@@ -54,9 +54,11 @@ class Goals:
         return self.front_of_means(averaged(records))
 
     def front_of_means(self, means: Sequence[Record]) -> list[Record]:
-        """The same, of recipes that are given with their means."""
+        """The same, of recipes that are given with their means: of those to choose from (`preferred`)."""
         points = [
-            (record, point) for record in feasible(means, self.constraints) if (point := self.point(record)) is not None
+            (record, point)
+            for record in preferred(feasible(means, self.constraints))
+            if (point := self.point(record)) is not None
         ]
         chosen = [points[index] for index in front([point for _, point in points], self.maximize)]
         return [record for record, _ in sorted(chosen, key=lambda pair: pair[1][1])]

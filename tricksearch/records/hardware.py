@@ -11,7 +11,14 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from importlib.metadata import PackageNotFoundError, distribution, packages_distributions, requires, version
+from importlib.metadata import (
+    PackageNotFoundError,
+    distribution,
+    distributions,
+    packages_distributions,
+    requires,
+    version,
+)
 from pathlib import Path
 from typing import Any
 
@@ -69,12 +76,18 @@ def running(name: str) -> str:
     about = distribution(name)
     if "editable" in (about.read_text("direct_url.json") or ""):
         return about.version  # its modules are where they are written
-    root = Path(str(about.locate_file(""))).resolve()
+    # Some packages, such as Ray, put folders on the path that bring another copy of a distribution.
+    copies = {Path(str(copy.locate_file(""))).resolve(): copy.version for copy in distributions(name=name)}
+    ran = about.version
     for module in _modules().get(_normal(name), ()):
         place = _place(module)
-        if place is not None and not place.is_relative_to(root):
+        if place is None:
+            continue
+        roots = [root for root in copies if place.is_relative_to(root)]
+        if not roots:
             return f"{UNKNOWN}: {module} is imported from {place.parent}, and not {about.version}, which is installed"
-    return about.version
+        ran = copies[max(roots, key=lambda root: len(root.parts))]
+    return ran
 
 
 def _place(module: str) -> Path | None:

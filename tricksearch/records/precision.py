@@ -31,7 +31,7 @@ def float_sibling(record: Record, records: Sequence[Record]) -> Record | None:
         if not (same and other.finished and other.precision == "fp32" and other.latency_ms is not None):
             continue
         missing = record.tricks.keys() - other.tricks.keys()
-        if len(missing) == 1 and other.tricks == {name: record.tricks[name] for name in other.tricks}:
+        if len(missing) == 1 and other.tricks == {name: record.tricks.get(name) for name in other.tricks}:
             return other
     return None
 

@@ -86,7 +86,8 @@ def yardstick_ms(recipe: Recipe, baseline: str, device: str, timing: Timing, con
 def keep_yardstick_ms(recipe: Recipe, baseline: str, device: str, ms: float, context: JobContext) -> float:
     """The milliseconds of the yardstick that are kept: these, where there were none.
 
-    A latency in the cache brings those that it refers to, since making room in the cache may have taken the entry and left the latency.
+    A latency in the cache brings those that it refers to: making room there may have taken the entry and left the
+    latency.
     """
     key = yardstick_key(recipe, baseline, device)
     with context.cache.building("latency", key, context.machine):

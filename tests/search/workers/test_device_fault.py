@@ -67,14 +67,14 @@ def test_only_the_guilty_trial_pays(start):
 
 
 def test_without_workers_the_run_ends_and_goes_on(start):
-    run = start("deploy(self, deployable, bench)", "--local")
+    run = start("loss(self, loss, bench)", "--local")
     code, _, err = run.end()
     assert code == 1
     assert "no longer works in this process" in " ".join(err.split())
     assert "Traceback" not in err
     first = outcomes(run.store)
     assert [(tricks, status) for tricks, status, _ in first] == [([], "finished"), (["faulty"], "failed")]
-    run = start("deploy(self, deployable, bench)", "--local")
+    run = start("loss(self, loss, bench)", "--local")
     run.end()
     again = outcomes(run.store)
     assert again[:2] == first

@@ -161,7 +161,8 @@ folder.mkdir()
 machine = Machine(place)
 with machine.shared():
     context = JobContext(discover(recipe.plugins), load_data(recipe.data), Cache(place / "cache"), machine, None)
-    bench = Stages(recipe, 0, context, folder).bench
+    stages = Stages(recipe, 0, context, folder)
+    bench = stages.bench
     bench.build_net()
     print("ready", flush=True)
     sys.stdin.readline()
