@@ -14,19 +14,16 @@ that was made before, from a verdict at each budget. Where an effect differs by 
 
 from __future__ import annotations
 
-import argparse
 import functools
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import ceil, sqrt
 
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.support.common import Row, hardware_line, print_rows
+from benchmarks.support.common import Row, print_rows
+from benchmarks.support.studies import simulated_studies
 from tricksearch.records.recipe import Recipe
 from tricksearch.search.phases.ablate import REFERENCE_SEEDS
 from tricksearch.search.phases.phase import PlannedRun, in_rounds
@@ -44,7 +41,6 @@ from tricksearch.verdicts.verdict import EQUIVALENT, HURTS, UNDECIDED, Verdict
 Floats = NDArray[np.float64]
 
 RATE = 0.05
-CHUNK = 50  # studies that a process takes at once
 NOISE = 0.01  # of a latency, a share
 MARGIN = 0.2  # percent of a latency: so small that no claim passes as equivalent
 SD, TRICKS = 0.235, 10  # of the screens: points
@@ -106,18 +102,12 @@ BUDGETS = (
 
 def main(arguments: list[str]) -> list[Row]:
     """Print the share of wrong studies of each setting."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks arms")
-    parser.add_argument("--studies", type=int, default=2000)
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args(arguments)
-    print(hardware_line(), flush=True)
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     rows = []
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+    with simulated_studies("arms", 2000, arguments) as run:
         tasks = [(setting.name, functools.partial(ablation, setting)) for setting in ABLATIONS]
         tasks += [(setting.name, functools.partial(budgets, setting)) for setting in BUDGETS]
         for name, study in tasks:
-            rows.append(row(name, list(pool.map(study, range(options.studies), chunksize=CHUNK))))
+            rows.append(row(name, run(study)))
             print(rows[-1].what, rows[-1].ours, rows[-1].peer, flush=True)
     print_rows("Studies with a wrong claim; the peer is how it was done before", rows)
     return rows
@@ -198,8 +188,8 @@ def budgets(setting: Budgets, seed: int) -> tuple[bool, bool]:
     short, short_values = _screen(design, seed, None, truth, rng)
     apart = np.where(np.arange(TRICKS) == 0, setting.apart, 0.0)
     at_short = main_effects(short, short_values, factors)
-    rules = {"measure": "accuracy", "relative": False, "maximize": True, "margin": setting.margin}
-    shorter = decide(at_short, comparison="fidelity", **rules)  # type: ignore[arg-type]
+    judged = functools.partial(decide, measure="accuracy", relative=False, maximize=True, margin=setting.margin)
+    shorter = judged(at_short, comparison="fidelity")
     runs: list[tuple[str, ...]] = []
     values: list[float] = []
     undecided: list[str] = names
@@ -209,12 +199,12 @@ def budgets(setting: Budgets, seed: int) -> tuple[bool, bool]:
         shares = np.cumsum(design.sizes)[: number + 1] / sum(design.sizes)
         looks = Looks(tuple(shares.tolist()))
         at_full = main_effects(runs, values, factors)
-        longer = decide(at_full, comparison="screen", looks=looks, **rules)  # type: ignore[arg-type]
+        longer = judged(at_full, comparison="screen", looks=looks)
         undecided = [verdict.trick for verdict in longer if verdict.says == UNDECIDED]
         if not undecided:
             break
     differences = [longer_minus_shorter(*pair) for pair in zip(at_short, at_full, strict=True)]
-    changes = decide(differences, comparison="budget", looks=difference_looks(looks), **rules)  # type: ignore[arg-type]
+    changes = judged(differences, comparison="budget", looks=difference_looks(looks))
     words = [change_in_words(*three) for three in zip(shorter, longer, changes, strict=True)]
     wrong = [word not in ("same", "undecided") for word in words]
     before = [_before(*pair) for pair in zip(shorter, longer, strict=True)]

@@ -15,19 +15,16 @@ ten (Bonferroni) for the same power.
 
 from __future__ import annotations
 
-import argparse
 import functools
-import multiprocessing
-import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from math import sqrt
 from statistics import NormalDist
 
 import numpy as np
 
-from benchmarks.support.common import Row, hardware_line, print_rows, ratio
+from benchmarks.support.common import Row, print_rows, ratio
+from benchmarks.support.studies import simulated_studies
 from tricksearch.verdicts.decide import decide
 from tricksearch.verdicts.designs import Design, choose
 from tricksearch.verdicts.effects import main_effects
@@ -38,7 +35,6 @@ TRICKS = tuple(f"trick_{number}" for number in range(10))
 FACTORS = [(trick,) for trick in TRICKS]
 SD, EFFECT = 0.235, 0.2  # points of accuracy
 RATE = 0.05
-CHUNK = 250  # studies that a process takes at once
 
 
 @dataclass(frozen=True)
@@ -84,19 +80,10 @@ class Study:
 
 def main(arguments: list[str]) -> list[Row]:
     """Print the figures of each setting."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks verdict_studies")
-    parser.add_argument("--studies", type=int, default=10_000)
-    parser.add_argument("--processes", type=int, default=2)
-    options = parser.parse_args(arguments)
-    print(hardware_line(), flush=True)
-    # Matrices of 56 rows are no work to share among threads.
-    os.environ |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
-    rows = [textbook()]
-    with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
+    with simulated_studies("verdict_studies", 10_000, arguments) as run:
+        rows = [textbook()]
         for setting in SETTINGS:
-            seeds = range(options.studies)
-            studies = list(pool.map(functools.partial(simulate, setting), seeds, chunksize=CHUNK))
-            rows += summary(setting, studies)
+            rows += summary(setting, run(functools.partial(simulate, setting)))
     print_rows("Verdicts on simulated studies of ten tricks", rows)
     return rows
 
