@@ -1,4 +1,4 @@
-"""A net's channels in the groups that go together, as torch-pruning follows them, and which groups may lose some."""
+"""A net's channels in the groups that go together, as torch_pruning follows them, and which groups may lose some."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MULTIPLE = 8  # widths that are no multiple of it lose speed in the runtimes
 
 Kind = tuple[str, ...]
-Importance = Callable[[Any], "Tensor | None"]  # a group of torch-pruning -> the score of each of its channels
+Importance = Callable[[Any], "Tensor | None"]  # a group of torch_pruning -> the score of each of its channels
 
 
 def kept_width(width: int, removed: int) -> int:
@@ -110,7 +110,7 @@ def _blocks(graph: Any, module: nn.Module, handler: Any) -> int:
 def breaking_kinds(net: nn.Module, num_classes: int, example: Tensor, importance: Importance) -> set[Kind]:
     """The kinds of groups without whose channels the net no longer runs: attention's heads, and what is split.
 
-    Torch-pruning follows layers, and not the numbers that a net's own code reshapes by. Groups of one kind stand or
+    torch_pruning follows layers, and not the numbers that a net's own code reshapes by. Groups of one kind stand or
     fall together.
     """
     import torch

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Hashable, Iterable
 from types import MappingProxyType
+from typing import TypeVar
 
 from tricksearch.contract import InputError
 
@@ -14,6 +15,7 @@ NAMES = MappingProxyType(
         "test": ("test", "testing"),
     }
 )
+Role = TypeVar("Role", bound=Hashable)
 _SPLIT_OF = {name: split for split, names in NAMES.items() for name in names}
 
 
@@ -31,16 +33,27 @@ def by_split(names: Iterable[str], place: str, what: str) -> dict[str, str]:
 
     Raises InputError where two stand for the same one.
     """
-    chosen: dict[str, str] = {}
+
+    def clash(split: str, first: str, second: str) -> InputError:
+        return InputError(
+            f"{what} '{first}' and '{second}' both claim to be the {split} split",
+            place=place,
+            remedy=f"keep one of them, or give the other one a name that is none of {', '.join(sorted(_SPLIT_OF))}",
+        )
+
+    return by_role(names, split_named, clash)
+
+
+def by_role(
+    names: Iterable[str], role_of: Callable[[str], Role | None], clash: Callable[[Role, str, str], InputError]
+) -> dict[Role, str]:
+    """Each role with the one name that has it, without names that have none. Raises `clash` where two have one role."""
+    chosen: dict[Role, str] = {}
     for name in sorted(names):
-        split = split_named(name)
-        if split is None:
+        role = role_of(name)
+        if role is None:
             continue
-        if split in chosen:
-            raise InputError(
-                f"{what} '{chosen[split]}' and '{name}' both claim to be the {split} split",
-                place=place,
-                remedy=f"keep one of them, or give the other one a name that is none of {', '.join(sorted(_SPLIT_OF))}",
-            )
-        chosen[split] = name
+        if role in chosen:
+            raise clash(role, chosen[role], name)
+        chosen[role] = name
     return chosen

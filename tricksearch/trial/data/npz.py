@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tricksearch.contract import InputError
 from tricksearch.records.settings import DataSettings
-from tricksearch.trial.data.customary import NAMES, split_named
+from tricksearch.trial.data.customary import NAMES, by_role, split_named
 from tricksearch.trial.data.dataset import Pixels, Progress, Source, count, part
 from tricksearch.trial.data.official import own_root
 
@@ -62,19 +62,17 @@ def _role(key: str) -> tuple[str, str] | None:
 
 def _pairs(arrays: Mapping[str, Array], path: Path) -> dict[str, tuple[str, str]]:
     """Each split with the keys of its images and its labels. Raises InputError for two of a kind, or one alone."""
-    keys: dict[tuple[str, str], str] = {}
-    for key in sorted(arrays):
-        role = _role(key)
-        if role is None:
-            continue
-        if role in keys:
-            raise InputError(
-                f"'{keys[role]}' and '{key}' both claim to be the {'images' if role[1] == 'x' else 'labels'} of the "
-                f"{role[0]} split",
-                place=str(path),
-                remedy="save the file with one of them",
-            )
-        keys[role] = key
+
+    def clash(role: tuple[str, str], first: str, second: str) -> InputError:
+        split, part_name = role
+        return InputError(
+            f"'{first}' and '{second}' both claim to be the {'images' if part_name == 'x' else 'labels'} of the "
+            f"{split} split",
+            place=str(path),
+            remedy="save the file with one of them",
+        )
+
+    keys = by_role(arrays, _role, clash)
     pairs = {}
     for split in NAMES:
         images, labels = keys.get((split, "x")), keys.get((split, "y"))
