@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from tests.gpu import needs_gpu
 from tricksearch import NotApplicable
 from tricksearch.contract import discover
 from tricksearch.records.settings import LatencySettings
@@ -14,7 +15,6 @@ from tricksearch.trial.measuring.runtimes import ONNX_RUNTIME
 
 TRICK = discover()["torch_cuda"]
 TOLERANCE = {"fp32": 1e-4, "bf16": 5e-2, "fp16": 5e-3}  # shares of the largest logit
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use, and TEST_CUDA=1")
 QUICK = LatencySettings(seconds=1.0, precision=0.1, batches=(4,))
 
 

@@ -38,38 +38,35 @@ PLACES = [
 ]
 
 
-def places(error, path):
-    return [problem.place.removeprefix(f"{path}, ") for problem in error.all]
+@pytest.fixture
+def places_of(tmp_path):
+    """The places of all problems of a file with this text, in their order, as `load` tells them."""
+
+    def places(load, text):
+        path = tmp_path / "file.yaml"
+        path.write_text(text)
+        with pytest.raises(InputError) as caught:
+            load(path)
+        return [problem.place.removeprefix(f"{path}, ") for problem in caught.value.all]
+
+    return places
 
 
-def test_all_problems_of_a_study_are_told_at_once(tmp_path):
-    path = tmp_path / "study.yaml"
-    path.write_text(STUDY)
-    with pytest.raises(InputError) as caught:
-        load_study(path)
-    assert sorted(places(caught.value, path)) == sorted(f"line {line}, key {key}" for line, key in PLACES)
-    lines = [int(place.split()[1].rstrip(",")) for place in places(caught.value, path)]
+def test_all_problems_of_a_study_are_told_at_once(places_of):
+    places = places_of(load_study, STUDY)
+    assert sorted(places) == sorted(f"line {line}, key {key}" for line, key in PLACES)
+    lines = [int(place.split()[1].rstrip(",")) for place in places]
     assert lines == sorted(lines)
 
 
-def test_what_is_left_of_a_file_makes_no_problem_of_its_own(tmp_path):
-    path = tmp_path / "study.yaml"
-    path.write_text(
-        "train: {epochs: none}\nsearch: {stopping: {rule: nondominated, min_epochs: 30}}\ntricks: [mixup]\n"
-    )
-    with pytest.raises(InputError) as caught:
-        load_study(path)
-    assert places(caught.value, path) == ["line 1, key train.epochs"]
+def test_what_is_left_of_a_file_makes_no_problem_of_its_own(places_of):
+    text = "train: {epochs: none}\nsearch: {stopping: {rule: nondominated, min_epochs: 30}}\ntricks: [mixup]\n"
+    assert places_of(load_study, text) == ["line 1, key train.epochs"]
 
 
-def test_all_problems_of_a_recipe_are_told_at_once(tmp_path):
-    path = tmp_path / "recipe.yaml"
-    path.write_text(
-        "data: digitz\ntrain: {epochs: 0}\nseed: -1\ntricks: {mixup: {alpha: 9}, nope: {}, focal: {gama: 1}}\n"
-    )
-    with pytest.raises(InputError) as caught:
-        load_recipe(path)
-    assert places(caught.value, path) == [
+def test_all_problems_of_a_recipe_are_told_at_once(places_of):
+    text = "data: digitz\ntrain: {epochs: 0}\nseed: -1\ntricks: {mixup: {alpha: 9}, nope: {}, focal: {gama: 1}}\n"
+    assert places_of(load_recipe, text) == [
         "line 1, key data.name",
         "line 2, key train.epochs",
         "line 3, key seed",

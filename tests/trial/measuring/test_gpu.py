@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from tests.gpu import needs_gpu
 from tests.trial.runtimes import time_one
 from tricksearch.contract import Deployable, Runtime, TrialError
 from tricksearch.records.settings import LatencySettings
 from tricksearch.trial.measuring import gpu
 from tricksearch.trial.measuring import machine_lock as machine
 from tricksearch.trial.measuring.runner import Runner
-
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU that CUDA can use, and TEST_CUDA=1")
 
 
 @pytest.fixture
