@@ -52,7 +52,7 @@ class Trick:
     branches: ClassVar[bool] = True  # False: it costs too much for that, or seldom pays
 
     def data(self, images: Images, bench: Workbench) -> Images:
-        """Change the training split before training: oversample, filter."""
+        """Change the training split before training: oversample, filter. Those given are shared: return others."""
         return images
 
     def model(self, net: nn.Module, bench: Workbench) -> nn.Module:

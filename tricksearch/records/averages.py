@@ -48,17 +48,35 @@ def shown(records: Sequence[Record]) -> list[Record]:
     """What people are shown of each recipe, and choose by: `averaged`, with fresh runs in place of the searched ones.
 
     A value that the search chose by flatters what it chose. Where a confirmation has run a recipe, its measures are
-    the mean of those runs alone, `confirmed` is their number, and its id remains that of its first searched run.
+    the mean of those runs alone, `confirmed` is their number, and its id remains that of its first searched run. A
+    confirmation that is under way, or that the search went on after, is left out: fresh values of some recipes say
+    nothing beside searched ones of the others.
     """
-    fresh = confirmed_runs(records)
     means = {mean.recipe_key: mean for mean in averaged(records)}
-    for key, runs in fresh.items():
-        mean = replace(mean_of(runs), runs=len(runs), confirmed=len(runs), timed_again={})
+    for key, runs in confirmed_runs(records).items() if confirmation_is_whole(records) else ():
+        mean = mean_of([replace(run, timed_again={}) for run in runs])  # the front's timing is of what was searched
+        mean = replace(mean, runs=len(runs), confirmed=len(runs))
         first = means.get(key)
         if first is not None:
             mean = replace(mean, trial=first.trial, variant=first.variant, phase=first.phase, seed=first.seed)
         means[key] = mean
     return list(means.values())
+
+
+def confirmation_is_whole(records: Iterable[Record]) -> bool:
+    """Whether each recipe that a confirmation began with has two runs or more, and no search went on after it.
+
+    A confirmation runs in rounds, of one run of each recipe.
+    """
+    tries: dict[str, int] = {}
+    last = {"confirm": -1, "search": -1}
+    for record in records:
+        if record.phase == "confirm":
+            tries[record.recipe_key] = tries.get(record.recipe_key, 0) + 1
+        if record.phase == "confirm" or record.phase in FRONT_PHASES:
+            part = "confirm" if record.phase == "confirm" else "search"
+            last[part] = max(last[part], record.trial)
+    return bool(tries) and min(tries.values()) > 1 and last["search"] < last["confirm"]
 
 
 def confirmed_runs(records: Iterable[Record]) -> dict[str, list[Record]]:

@@ -132,6 +132,8 @@ def not_in_force(constraints: Iterable[str], records: Sequence[Record]) -> str:
         return ""
     them = "it is" if len(open_limits) == 1 else "they are"
     why = "did not finish" if tried else "has not been run"
+    if baseline_of(records) is not None:
+        why = "has no value of that measure"
     return f"Not in force: {', '.join(open_limits)}. The baseline, which {them} relative to, {why}."
 
 

@@ -57,7 +57,7 @@ class Goals:
         """The same, of recipes that are given with their means: of those to choose from (`preferred`)."""
         points = [
             (record, point)
-            for record in preferred(feasible(means, self.constraints))
+            for record in preferred(feasible(means, self.constraints))  # which takes the baseline from among all
             if (point := self.point(record)) is not None
         ]
         chosen = [points[index] for index in front([point for _, point in points], self.maximize)]

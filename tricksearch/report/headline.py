@@ -54,12 +54,17 @@ def caveat(view: View) -> str:
     sentences = []
     if view.sure:
         whose = "Its" if len(view.sure) == 1 else "Their"
-        sentences.append(f"{whose} 95 % intervals lie wholly on the better side of the baseline's.")
+        shown_by = (
+            "fresh runs show it" if view.tested else "95 % intervals lie wholly on the better side of the baseline's"
+        )
+        sentences.append(f"{whose} {shown_by}.")
     plain, rest = view.records[view.baseline], [view.records[at] for at in view.better if at not in view.sure]
     if rest:
         reasons = [_unclear(name, rest, plain) for name in view.objectives]
         more, them = (" more" if view.sure else ""), "is" if len(rest) == 1 else "are"
         known = "; ".join(reason for reason in reasons if reason)
+        if view.tested:
+            known = "fresh runs do not show it, or there were none"
         sentences.append(f"{len(rest):,}{more} {them} so by measured values alone: {known}.")
     return " ".join(sentences)
 

@@ -21,7 +21,7 @@ from tricksearch.records.record import Record
 from tricksearch.report.embedded import embedded_data
 from tricksearch.report.headline import caveat, details, headline
 from tricksearch.report.verdict_section import forest_data, front_chances, verdict_section
-from tricksearch.report.view import DEFAULT_OBJECTIVES, View, make_view
+from tricksearch.report.view import DEFAULT_OBJECTIVES, View, as_tested, make_view
 from tricksearch.verdicts.findings import Findings
 from tricksearch.verdicts.text import SIMULATED
 
@@ -64,6 +64,7 @@ def render(records: Sequence[Record], study: Mapping[str, Any], findings: Findin
 
     findings = findings or Findings()
     view = make_view(shown(records), study.get("objectives") or DEFAULT_OBJECTIVES, study.get("constraints") or ())
+    view = as_tested(view, findings.verdicts)
     scripts = [_script(text) for text in (get_plotlyjs(), _asset("page.js"), _asset("verdicts.js"))]
     return _TEMPLATES.get_template("page.html").render(
         policy=_policy(scripts),

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 from tricksearch.contract import InputError, nearest
 from tricksearch.records.constraints import broken, resolved
 from tricksearch.records.goals import Goals
 from tricksearch.records.measures import MEASURES
-from tricksearch.records.pareto import front
 from tricksearch.records.record import NORMAL, Record
 from tricksearch.verdicts.intervals import wilson
+from tricksearch.verdicts.verdict import CONFIRMED, HELPS, Verdict, recipe_name
 
 DEFAULT_OBJECTIVES = ("accuracy", "latency_ms")
 
@@ -25,11 +25,12 @@ class View:
     objectives: tuple[str, ...]  # two or more measures, of which the first two are drawn
     plotted: list[int]  # finished, and every objective measured
     infeasible: list[int]  # of these, the ones that break a constraint of the study
-    front: list[int]  # of the others, over all objectives, from small to large x
+    front: list[int]  # of the others, over all objectives, from small to large x: of the confirmed ones, if any were
     knee: int | None
     baseline: int | None
     better: list[int]  # better than the baseline on every objective
     sure: list[int]  # of these, the ones whose 95 % intervals lie wholly on the better side of the baseline's
+    tested: bool = False  # `sure` are those that the verdicts on confirmed recipes call better
 
     @property
     def y(self) -> str:
@@ -57,8 +58,9 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
     infeasible = [at for at in points if broken(bounds, records[at].measures)]
     allowed = sorted(points.keys() - set(infeasible))
     rows = [points[at] for at in allowed]
-    best = goals.knee_of_means([records[at] for at in points])
-    members = sorted(front(rows, goals.maximize), key=lambda at: (rows[at][1], rows[at][0]))
+    place = {id(record): at for at, record in enumerate(records)}
+    competing = [record for at, record in enumerate(records) if at in points or goals.point(record) is None]
+    best = goals.knee_of_means(competing)
     tried = [at for at, record in enumerate(records) if record.phase == "baseline"]
     baseline = next((at for at in tried if records[at].finished), tried[0] if tried else None)
     better: list[int] = []
@@ -73,12 +75,30 @@ def make_view(records: Sequence[Record], objectives: Sequence[str], constraints:
         goals.objectives,
         list(points),
         infeasible,
-        front=[allowed[at] for at in members],
-        knee=None if best is None else next(at for at, record in enumerate(records) if record is best),
+        front=[place[id(record)] for record in goals.front_of_means(competing)],
+        knee=None if best is None else place[id(best)],
         baseline=baseline,
         better=better,
         sure=[at for at in better if not _doubtful(goals, records[at], records[baseline or 0])],
     )
+
+
+def as_tested(view: View, verdicts: Iterable[Verdict]) -> View:
+    """The view whose `sure` recipes are those that fresh runs show to be better, where a confirmation tested any.
+
+    These tests know of the seeds' noise and of how many recipes were tested; one run's interval knows of neither.
+    """
+    shown = {
+        (verdict.trick, verdict.measure): verdict.says == HELPS
+        for verdict in verdicts
+        if verdict.comparison == CONFIRMED
+    }
+    if not shown:
+        return view
+    sure = [
+        at for at in view.better if all(shown.get((recipe_name(view.records[at].id), name)) for name in view.objectives)
+    ]
+    return replace(view, sure=sure, tested=True)
 
 
 def _plotted(goals: Goals, record: Record) -> list[float] | None:

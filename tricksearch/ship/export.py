@@ -177,7 +177,7 @@ def _contents(
         run.study.name,
         pick,
         record,
-        next(mean for mean in means if mean.recipe_key == record.recipe_key),
+        next((mean for mean in means if mean.recipe_key == record.recipe_key), record),
         baseline,
         run.records,
         deployable,

@@ -29,6 +29,15 @@ BATCH = 1
 
 Array = np.ndarray[Any, Any]
 BATCH_TO_PREDICT = 64  # images in one call of the model
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # by the orientation in EXIF, tag 274
 FOLDER = Path(__file__).resolve().parent
 
 
@@ -83,14 +92,16 @@ def read_images(paths: list[Path]) -> Array:
 def read_image(path: Path) -> Array:
     """An image file as uint8 (C, H, W), resized where it has another size. Raises OSError or ValueError."""
     try:
-        from PIL import Image, ImageOps
+        from PIL import Image
     except ImportError:
         raise ValueError(f"{path}: image files need Pillow; without it, give one .npy file") from None
     expected = preprocessing()["input"]
     with Image.open(path) as image:
         if image.mode not in preprocessing()["image_modes"]:
             raise ValueError(f"{path}: pixels of mode '{image.mode}' are not 8 bits of grey or of colour")
-        upright = ImageOps.exif_transpose(image)
+        image.load()  # which turns a TIFF already
+        turn = TURNS.get(image.getexif().get(274, 1))
+        upright = image if turn is None else image.transpose(Image.Transpose[turn])
         pixels = np.asarray(upright.convert("L" if expected["channels"] == 1 else "RGB"))
     pixels = pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
     return resized(pixels, expected["height"], expected["width"])

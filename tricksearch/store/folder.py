@@ -19,7 +19,7 @@ from tricksearch.records.files import replace_file
 from tricksearch.records.record import Record
 from tricksearch.store.changed_code import CHOICE, ChangedTricks, go_on, having
 from tricksearch.store.changed_data import note_data, other_data
-from tricksearch.store.facts import HISTORY, SOURCES, STUDY
+from tricksearch.store.facts import DATA, HISTORY, SOURCES, STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.changes import changes
 from tricksearch.study.recipe_file import load_recipe
@@ -206,6 +206,11 @@ def adopt(
         plain["phases"] = [phase for phase in PHASES if phase in {*before.get("phases", ()), *study.phases}]
         sentences = list(changes(before, plain))
         sentences += _with_changed_code(store, study, registry, folder, changed_tricks)
+        if data is not None and store.count() and store.fact(DATA) is None:
+            sentences.append(
+                "an earlier version measured the records here and kept no fingerprint of their data: that they are "
+                "those of today is taken for granted"
+            )
     # What was taken out stays known: it may come back, and then it has to be the same.
     store.put_fact(SOURCES, known | sources)
     if stored is None or sentences:

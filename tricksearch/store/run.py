@@ -39,7 +39,7 @@ class StoredRun:
         plain = self.store.fact(STUDY)
         if plain is None:
             raise InputError("the store holds no study", place=str(self.folder), remedy="name the folder of a run")
-        return Study.model_validate(plain)
+        return Study.model_validate(_of_today(plain))
 
     def records(self) -> list[Record]:
         """Every record, by the numbers of trial and variant."""
@@ -77,3 +77,11 @@ def write_resolved(folder: Path, study: Study) -> None:
     plain |= {"hardware": hardware(), "versions": versions()}
     text = yaml.safe_dump(plain, sort_keys=False, allow_unicode=True)
     replace_file(folder / "study.resolved.yaml", lambda path: path.write_text(text, encoding="utf-8"))
+
+
+def _of_today(plain: dict[str, Any]) -> dict[str, Any]:
+    """A stored study without a setting that earlier versions took and this one refuses: a trial trains on one GPU."""
+    search = plain.get("search", {})
+    if (search.get("gpus") or 0) > 1:
+        return plain | {"search": search | {"gpus": 1.0}}
+    return plain

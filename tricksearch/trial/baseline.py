@@ -75,12 +75,18 @@ def yardstick_ms(recipe: Recipe, baseline: str, device: str, timing: Timing, con
     """The milliseconds of the yardstick that this machine's latencies refer to: this timing's where there are none yet.
 
     All latencies that share a cache refer to one moment in this way, however the machine's speed moves later. A moment
-    that other programs disturbed is not kept. `baseline` is the key of the plain net's file.
+    that other programs disturbed gives way to the first that they did not. `baseline` is the key of the plain net's
+    file.
     """
     if timing.reliable:
         return keep_yardstick_ms(recipe, baseline, device, timing.yardstick_ms, context)
     known = known_yardstick_ms(recipe, baseline, device, context)
-    return timing.yardstick_ms if known is None else known
+    # Until one is undisturbed, all refer to the first of the disturbed ones, or the front would follow the load.
+    return (
+        keep_yardstick_ms(recipe, baseline, f"{device}, disturbed", timing.yardstick_ms, context)
+        if known is None
+        else known
+    )
 
 
 def keep_yardstick_ms(recipe: Recipe, baseline: str, device: str, ms: float, context: JobContext) -> float:

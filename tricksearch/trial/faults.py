@@ -6,6 +6,7 @@ Libraries tell both in kinds and words of their own. No library is imported to k
 from __future__ import annotations
 
 import errno
+import re
 from collections.abc import Iterator
 
 from tricksearch.contract import InputError, TrialError
@@ -15,20 +16,20 @@ MEMORY_WORDS = (
     "out of memory",  # CUDA, cuDNN, OpenCL, Level Zero
     "outofmemory",
     "allocate memory",  # "can't ..." of torch on a CPU, "Cannot ..." of the system, "Failed to ..." of ONNX Runtime
-    "unable to allocate",  # NumPy
-    "failed to allocate",  # ONNX Runtime, TensorRT
+    r"unable to allocate [\d.]+ ?[kmgt]?i?b(ytes)?\b",  # NumPy
+    r"failed to allocate (memory|[\d.]+ ?[kmgt]?i?b)",  # ONNX Runtime, TensorRT
     "not enough memory",
     "insufficient memory",
     "bad_alloc",  # C++, as ONNX Runtime hands it on
-    "bad allocation",
+    r"bad allocation$",
     "alloc_failed",  # CUBLAS_STATUS_... and CUDNN_STATUS_...
     "allocation_failed",  # CUDNN_STATUS_INTERNAL_ERROR_DEVICE_...
     "allocation_failure",  # CL_MEM_OBJECT_...
     "cl_out_of_host_memory",
     "exceeded max size of memory",  # of a GPU's plugin
-    "cublas_status_not_initialized",  # a handle that found no room on the device, the only cause here
-    "cudnn_status_not_initialized",
 )
+# A handle that found no room on the device, or a device that no longer works: the trial is tried again, elsewhere.
+EITHER_WORDS = ("cublas_status_not_initialized", "cudnn_status_not_initialized")
 DEVICE_KINDS = ("AcceleratorError",)  # of torch
 DEVICE_WORDS = (
     "cuda error",
@@ -54,9 +55,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def is_device_fault(error: BaseException) -> bool:
     """Whether a device reported a fault after which nothing works on it in this process: here, or on the way here.
 
-    A lack of memory is none. Some faults that leave the device usable are taken for one: a new process costs seconds.
+    A lack of memory is none, but for the words that may stand for both. Some faults that leave the device usable are
+    taken for one: a new process costs seconds.
     """
-    return any(_device(link) and not _memory(link) for link in _chain(error))
+    return any(_is_lost(link) for link in _chain(error))
 
 
 def status_of(error: Exception) -> tuple[str, str]:
@@ -81,18 +83,22 @@ def let_go(error: BaseException) -> None:
 def _memory(error: BaseException) -> bool:
     if isinstance(error, MemoryError) or (isinstance(error, OSError) and error.errno == errno.ENOMEM):
         return True
-    return _is(error, MEMORY_KINDS, MEMORY_WORDS)
+    return _is(error, MEMORY_KINDS, (*MEMORY_WORDS, *EITHER_WORDS))
 
 
-def _device(error: BaseException) -> bool:
-    return _is(error, DEVICE_KINDS, DEVICE_WORDS)
+def _is_lost(error: BaseException) -> bool:
+    if _is(error, (), EITHER_WORDS):
+        return True
+    return _is(error, DEVICE_KINDS, DEVICE_WORDS) and not _memory(error)
 
 
 def _is(error: BaseException, kinds: tuple[str, ...], words: tuple[str, ...]) -> bool:
     if any(kind.__name__ in kinds for kind in type(error).__mro__):
         return True
+    if isinstance(error, LookupError | TypeError | ValueError | InputError):
+        return False  # no library tells of a machine in these kinds, and a trick's own words may sound alike
     text = str(error).lower()
-    return any(word in text for word in words)
+    return any(re.search(rf"(?<![a-z]){word}", text) for word in words)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -102,7 +108,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
     while link is not None and id(link) not in seen:
         seen.add(id(link))
         yield link
-        link = link.__cause__ or link.__context__
+        link = link.__cause__ or (None if link.__suppress_context__ else link.__context__)
 
 
 class LostDevice:
@@ -112,8 +118,8 @@ class LostDevice:
         self.why = ""  # in one line; "" while the process is sound
 
     def note(self, error: BaseException) -> None:
-        """Hear of an error that ended a variant."""
-        if not self.why and is_device_fault(error):
+        """Hear of an error that ended a variant: a TrialError's own words may be those of another process."""
+        if not self.why and any(_is_lost(link) for link in _chain(error) if not isinstance(link, TrialError)):
             self.why = " ".join(f"{type(error).__name__}: {error}".split())[:500]
 
 

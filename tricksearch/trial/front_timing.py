@@ -115,10 +115,11 @@ def _here(
     here: dict[str, dict[str, tuple[Runtime, Deployable]]] = {}
     left_out = {}
     for graph, (recipe, record) in recipes.items():
-        stages = Stages(recipe, record.seed, context, folder, keys=record.keys)
-        if not same_machine(record.hardware, hardware(), stages.runtime().device):
+        if not same_machine(record.hardware, hardware(), record.timing.get("device", "cpu")):
             left_out[graph] = "it was measured on another machine"
-        elif not stages.is_deployed:
+            continue
+        stages = Stages(recipe, record.seed, context, folder, keys=record.keys)
+        if not stages.is_deployed:
             left_out[graph] = "its file is no longer in the cache"
         else:
             deployed = stages.deployed()

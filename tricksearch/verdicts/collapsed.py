@@ -18,10 +18,14 @@ def shortfalls(residuals: Floats, exact: int) -> Floats:
     """By how much each run is worse than expected, where that is far; 0 for every other one. Same shape, same unit.
 
     `residuals` are of a fit that a few runs far off do not move, above 0 where a run is better; `exact` of them are 0
-    because the fit goes through them. The scale is that of the others' median.
+    because the fit goes through them. The scale is that of the others' median; where more than half of them are 0, as
+    with a measure that takes few values, it is that of the smallest other one.
     """
     sizes = np.sort(abs(residuals))[exact:]
-    scale = float(np.median(sizes)) / NORMAL_MEDIAN if len(sizes) else 0.0
+    typical = float(np.median(sizes)) if len(sizes) else 0.0
+    if not typical and len(apart := sizes[sizes > 0]) > 1:
+        typical = float(apart[0])
+    scale = typical / NORMAL_MEDIAN
     return np.where((residuals < -FAR * scale) & (scale > 0), -residuals, 0.0)
 
 

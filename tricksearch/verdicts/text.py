@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from tricksearch.records.measures import MEASURES
 from tricksearch.verdicts.chances import SURE
 from tricksearch.verdicts.findings import Findings, Gap, Mean, Member, Minimal, Shift
-from tricksearch.verdicts.verdict import EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
+from tricksearch.verdicts.verdict import CONFIRMED, EQUIVALENT, HELPS, HURTS, MOST, UNDECIDED, Verdict
 from tricksearch.verdicts.words import (
     COMPARISONS,
     PAIRED,
@@ -78,7 +78,7 @@ def _subject(verdict: Verdict, order: Sequence[str]) -> str:
         return f"{trick} on top of {' + '.join(below) or 'the baseline'}"
     if verdict.comparison == "minimal":
         return "the minimal recipe"
-    if verdict.comparison == "confirmed":
+    if verdict.comparison == CONFIRMED:
         return f"The recipe of {trick}"
     if verdict.comparison == "fidelity":
         return f"{trick} at the short budget"
@@ -101,7 +101,7 @@ def _first_measure(verdict: Verdict, subject: str) -> str:
         EQUIVALENT: f"is equivalent{on} to leaving it out" if verdict.comparison != "minimal" else f"is equivalent{on}",
         UNDECIDED: f"is undecided{on}",
     }[verdict.says]
-    if verdict.comparison == "confirmed":
+    if verdict.comparison == CONFIRMED:
         where = on or " on accuracy"
         verb = {
             HELPS: f"is better than the baseline{where}",

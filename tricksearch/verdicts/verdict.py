@@ -7,6 +7,14 @@ from typing import Literal
 
 MOST = 10_000_000  # runs; more are not feasible
 HELPS, HURTS, EQUIVALENT, UNDECIDED = "helps", "hurts", "equivalent", "undecided"
+CONFIRMED = "confirmed"  # the comparison of a confirmed recipe with the plain baseline
+
+
+def recipe_name(record: str) -> str:
+    """What a verdict on a whole recipe calls it, by the id of its record."""
+    return f"record {record}"
+
+
 Says = Literal["helps", "hurts", "equivalent", "undecided"]
 
 

@@ -39,6 +39,7 @@ class Target:
     tricks: dict[str, dict[str, Any]]
     order: list[str]  # of the ladder
     searched: int  # records of the search when it was chosen
+    number: int = 0  # of the ablation: arms of another target ran in another state of the machine, and run again
 
 
 class Ablation:
@@ -191,10 +192,10 @@ class Ablation:
         return min(math.ceil(self._seeds * math.sqrt(others)), REFERENCE_SEEDS * self._seeds)
 
     def _runs(self, tricks: Tricks, count: int, kind: str = "arm") -> list[PlannedRun]:
-        recipe = self._recipe(tricks)
+        recipe, number = self._recipe(tricks), self.target.number
+        parts = (self._study.search.seed, kind, *((number,) if number else ()))
         return [
-            PlannedRun("ablate", recipe, fresh_seed(self._study.search.seed, kind, self._seeds, recipe.key, place))
-            for place in range(count)
+            PlannedRun("ablate", recipe, fresh_seed(*parts, self._seeds, recipe.key, place)) for place in range(count)
         ]
 
 
@@ -210,9 +211,9 @@ def ablate_plan(
         if not tricks:
             store.put_fact(ABLATION, None)  # the study no longer asks for what was ablated before
             return lambda records: []
-        target = Target(
-            study.ablate.around, record, tricks, _ordered(study, space, registry, tricks, records, store), searched
-        )
+        number = 0 if target is None else target.number + (target.tricks != tricks)
+        order = _ordered(study, space, registry, tricks, records, store)
+        target = Target(study.ablate.around, record, tricks, order, searched, number)
         store.put_fact(ABLATION, asdict(target))
     return Ablation(study, target).plan
 

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from tricksearch.records.averages import averaged, confirmed_runs
 from tricksearch.records.record import Record
 from tricksearch.search.phases.ablate import Ablation, target_of
 from tricksearch.search.phases.measures import arms_on, measures_of, verdicts_on
-from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds
+from tricksearch.search.phases.phase import PlannedRun, fresh_seed, in_rounds, mark_of
 from tricksearch.store.facts import CONFIRMATION
 from tricksearch.store.store import Store
 from tricksearch.study.study import Study
-from tricksearch.verdicts.verdict import Verdict
+from tricksearch.verdicts.verdict import CONFIRMED, Verdict, recipe_name
 
 SEEN_PHASES = ("baseline", "screen", "search")  # what the search's front was chosen by
 
@@ -27,32 +27,54 @@ def confirm_plan(
     fact = store.fact(CONFIRMATION)
     searched = sum(record.phase != "confirm" for record in records)
     if fact is None or fact["searched"] != searched or fact["recipes"] != study.confirm.recipes:
-        fact = {"tricks": chosen(study, store, records), "searched": searched, "recipes": study.confirm.recipes}
+        # All run again, the baseline too: what ran days apart cannot be compared, nor a step told from an effect.
+        ran = any(record.phase == "confirm" for record in records)
+        fact = {
+            "tricks": chosen(study, store, records),
+            "searched": searched,
+            "recipes": study.confirm.recipes,
+            "number": fact.get("number", 0) + 1 if fact is not None and ran else 0,
+        }
         store.put_fact(CONFIRMATION, fact)
 
     def plan(records: Sequence[Record]) -> list[PlannedRun]:
-        arms = []
-        for tricks in fact["tricks"]:
-            recipe = study.recipe(tricks)
-            seeds = [fresh_seed(study.search.seed, "confirm", recipe.key, at) for at in range(study.confirm.seeds)]
-            arms.append([PlannedRun("confirm", recipe, seed, test=True) for seed in seeds])
-        return in_rounds(arms, fresh_seed(study.search.seed, "confirm", "order"))
+        return in_rounds(_arms(study, fact), fresh_seed(study.search.seed, "confirm", "order"))
 
     return plan
 
 
-def confirmed_verdicts(study: Study, records: Sequence[Record]) -> list[Verdict]:
-    """Each confirmed recipe against the plain baseline, by their fresh runs alone: one family for each measure."""
-    fresh, plain = confirmed_runs(records), study.recipe({}).key
+def _arms(study: Study, fact: Mapping[str, Any]) -> list[list[PlannedRun]]:
+    """The runs of each recipe of a confirmation; those of another confirmation have other seeds."""
+    number = fact.get("number", 0)
+    parts = (study.search.seed, "confirm", *((number,) if number else ()))
+    arms = []
+    for tricks in fact["tricks"]:
+        recipe = study.recipe(tricks)
+        seeds = [fresh_seed(*parts, recipe.key, at) for at in range(study.confirm.seeds)]
+        arms.append([PlannedRun("confirm", recipe, seed, test=True) for seed in seeds])
+    return arms
+
+
+def confirmed_verdicts(study: Study, store: Store, records: Sequence[Record]) -> list[Verdict]:
+    """Each recipe of the last confirmation against the plain baseline, by the runs of that confirmation alone.
+
+    One family for each measure. Runs of an earlier confirmation are of another state of the machine.
+    """
+    fact = store.fact(CONFIRMATION)
+    if fact is None:
+        return []
+    planned = {run.mark for arm in _arms(study, fact) for run in arm}
+    fresh = confirmed_runs(record for record in records if mark_of(record) in planned)
+    plain = study.recipe({}).key
     if len(fresh) < 2 or plain not in fresh:
         return []
     first = {mean.recipe_key: mean.id for mean in averaged(records)}
-    names = {key: f"record {first.get(key, runs[0].id)}" for key, runs in fresh.items() if key != plain}
+    names = {key: recipe_name(first.get(key, runs[0].id)) for key, runs in fresh.items() if key != plain}
     verdicts = []
     for measure in measures_of(study):
         arms = arms_on(measure, fresh)
         estimates = [arms.contrast(name, [(1, key), (-1, plain)]) for key, name in names.items()]
-        verdicts += verdicts_on(study, measure, estimates, "confirmed")
+        verdicts += verdicts_on(study, measure, estimates, CONFIRMED)
     return verdicts
 
 

@@ -47,7 +47,7 @@ def findings_of(study: Study, store: Store) -> Findings:
     members = members_of(study, store, records, ablated.minimal)
     return Findings(
         design=screened.design,
-        verdicts=(*screened.verdicts, *ablated.verdicts, *confirmed_verdicts(study, records)),
+        verdicts=(*screened.verdicts, *ablated.verdicts, *confirmed_verdicts(study, store, records)),
         order=tuple(target.order) if target is not None and "ladder" in study.ablate.arms else (),
         members=members,
         gap=gap_of(members, records),

@@ -59,10 +59,13 @@ def verdicts_on(
 
 def arms_on(measure: str, arms: Mapping[str, Sequence[Record]]) -> Arms:
     """The arms of an experiment on this measure; those that differ in name alone share their runs."""
+    # By their start first: a trial that takes the number of one that was lost ran later than the number says.
+    moments = sorted({(record.started, record.trial) for records in arms.values() for record in records})
+    rank = {moment: float(place) for place, moment in enumerate(moments)}
     return Arms(
         {
             name: [
-                (record.trial, on_scale([value], relative(measure))[0])
+                (rank[record.started, record.trial], on_scale([value], relative(measure))[0])
                 for record in records
                 if (value := value_of(record, measure)) is not None
             ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import exp
 from statistics import fmean
 
-from tricksearch.records.averages import by_recipe, mean_of
+from tricksearch.records.averages import by_recipe, shown
 from tricksearch.records.measures import MEASURES
 from tricksearch.records.record import FRONT_PHASES, NORMAL, Record
 from tricksearch.search.phases.confirm import SEEN_PHASES, chosen_by_search
@@ -27,9 +27,9 @@ def members_of(study: Study, store: Store, records: Sequence[Record], minimal: M
     fresh = by_recipe(record for record in records if record.phase == "confirm" and record.finished)
     if not fresh and not any(len(runs) > 1 for runs in competing.values()):
         return ()
-    sure = _chances(study, competing, fresh)
+    sure = _chances(study, records, fresh)
     chosen = {record.recipe_key for record in chosen_by_search(study, records)}
-    front = dict.fromkeys(record.recipe_key for record in study.goals.front(records))
+    front = dict.fromkeys(record.recipe_key for record in study.goals.front_of_means(shown(records)))
     smallest = set(minimal.tricks) if minimal is not None else None
     confirmed = store.fact(CONFIRMATION) if fresh else None
     keys = [study.recipe(tricks).key for tricks in confirmed["tricks"]] if confirmed else []
@@ -80,12 +80,10 @@ def _timed_once(run: Record, value: float) -> Mean:
     return Mean(value, value * exp(-half), value * exp(half), 1)
 
 
-def _chances(study: Study, competing: dict[str, list[Record]], fresh: dict[str, list[Record]]) -> dict[str, float]:
+def _chances(study: Study, records: Sequence[Record], fresh: dict[str, list[Record]]) -> dict[str, float]:
     """How probable it is of each confirmed recipe, by its key, that it is on the front of them, where that is sure."""
     kept = [
-        record.recipe_key
-        for record in study.goals.rivals([mean_of(runs) for runs in competing.values()])
-        if len(fresh.get(record.recipe_key, ())) > 1
+        record.recipe_key for record in study.goals.rivals(shown(records)) if len(fresh.get(record.recipe_key, ())) > 1
     ]
     objectives = []
     for name in study.objectives:

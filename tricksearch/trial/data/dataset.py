@@ -87,6 +87,11 @@ class DataSet:
             self._placed[device] = Images(images.pixels.to(device), images.labels.to(device), images.num_classes)
         return self._placed[device]
 
+    def was_changed(self) -> None:
+        """Hear that somebody wrote into its images: its digests are taken anew, so that nothing goes on with them."""
+        self._digests.clear()
+        self._placed.clear()
+
     @functools.cached_property
     def _placed(self) -> dict[torch.device, Images]:
         return {}

@@ -52,7 +52,8 @@ def difference(before: Mapping[str, Any], data: DataSet) -> str | None:
         if now["images"][split] != number
     ]
     unchanged = (
-        "its files are what they were, and this version of tricksearch or of Pillow and NumPy reads them otherwise"
+        "its files are what they were, and this version of tricksearch, of Pillow or NumPy, or this kind of processor "
+        "reads or resizes them otherwise"
     )
     return "; ".join([*parts, *sizes]) or unchanged
 

@@ -19,6 +19,15 @@ SUFFIXES = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp",
 GREY = frozenset({"1", "L", "LA"})
 COLOUR = frozenset({"RGB", "RGBA", "P", "PA", "CMYK", "YCbCr", "RGBX"})
 ORIENTATION = 0x0112  # the tag of EXIF
+TURNS = {
+    2: "FLIP_LEFT_RIGHT",
+    3: "ROTATE_180",
+    4: "FLIP_TOP_BOTTOM",
+    5: "TRANSPOSE",
+    6: "ROTATE_270",
+    7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # what turns an image of that orientation upright, as Pillow names it
 TURNED = 5  # from here on, an orientation lays the image on its side
 
 
@@ -71,12 +80,15 @@ def header(path: Path) -> Header:
 def picture(path: Path, grey: bool, size: int | None) -> Picture:
     """Decode an image, to size x size pixels where a size is given. Raises InputError where it cannot be read."""
     import torch
-    from PIL import Image, ImageOps
+    from PIL import Image
 
     try:
         with Image.open(path) as image:
-            turned = image.getexif().get(ORIENTATION, 1) != 1  # first: to decode a TIFF turns it
-            upright = ImageOps.exif_transpose(image)
+            turned = _orientation(image) != 1  # first: to decode a TIFF turns it
+            image.load()
+            # By this tag alone: ImageOps writes all of them back, and fails at any other one that is malformed.
+            turn = TURNS.get(_orientation(image))
+            upright = image if turn is None else image.transpose(Image.Transpose[turn])
             plain = upright.convert("L" if grey else "RGB")
             transparent, alpha_only = _transparency(upright, plain) if upright.has_transparency_data else (False, False)
     except Exception as error:

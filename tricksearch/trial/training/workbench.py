@@ -13,7 +13,18 @@ import numpy as np
 import torch
 from torch import nn
 
-from tricksearch.contract import Batch, BatchTransform, Images, Loss, Registry, Schedule, Trick, Weights
+from tricksearch.contract import (
+    Batch,
+    BatchTransform,
+    Images,
+    Loss,
+    Registry,
+    Schedule,
+    TrialError,
+    Trick,
+    Weights,
+    trick_name,
+)
 from tricksearch.records.recipe import Recipe
 from tricksearch.trial.data import DataSet
 from tricksearch.trial.measuring.machine_lock import Machine
@@ -72,8 +83,21 @@ class Bench:
         self._data, self._teach, self._net = data, teach, net
         self._images = data.train_on(self.device)
         for trick in self.tricks:
-            self._images = trick.data(self._images, self)
+            self._images = self._data_of(trick)
         self.watch = Watch(self._images, self.steps_per_epoch, self.precision)  # of the training, not of fine-tuning
+
+    def _data_of(self, trick: Trick) -> Images:
+        """The images as a trick has them. Raises TrialError where it wrote into those that it was given."""
+        shared = self._data.train_on(self.device)
+        before = shared.pixels._version, shared.labels._version
+        images = trick.data(self._images, self)
+        if (shared.pixels._version, shared.labels._version) != before:
+            self._data.was_changed()
+            raise TrialError(
+                f"the trick '{trick_name(type(trick))}' wrote into the images that all trials share: its data() has to "
+                "return others, such as images.pixels.clone(); start the run again, which goes on"
+            )
+        return images
 
     @property
     def steps_per_epoch(self) -> int:
