@@ -1,5 +1,7 @@
 """Constraints: what can be written, and what it comes to beside a baseline."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -67,4 +69,6 @@ def test_a_limit_relative_to_a_baseline_that_failed_is_told_not_to_hold(make_rec
     assert told.startswith("Not in force: latency_ms <= 0.5 * baseline. The baseline, which it is relative to, did not")
     assert "has not been run" in not_in_force(limits, [make_record(1, other)])
     assert not_in_force(limits, [failed, make_record(2, plain, phase="baseline")]) == ""
+    lacking = replace(make_record(2, plain, phase="baseline"), measures={"accuracy": 90.0})
+    assert "has no value of that measure" in not_in_force(limits, [lacking])
     assert not_in_force(limits[1:], [failed]) == not_in_force(limits, []) == ""

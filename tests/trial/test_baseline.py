@@ -117,7 +117,9 @@ def test_the_first_time_of_the_yardstick_is_what_milliseconds_refer_to(context, 
     assert known_yardstick_ms(recipe, plain.key, "cpu", known) is None
     assert yardstick_ms(recipe, plain.key, "cpu", taking(2.0, disturbed=0.7), known) == 2.0
     assert known_yardstick_ms(recipe, plain.key, "cpu", known) is None, "a disturbed moment is nothing to refer to"
+    assert yardstick_ms(recipe, plain.key, "cpu", taking(5.0, disturbed=0.7), known) == 2.0, "nor one for each record"
     assert yardstick_ms(recipe, plain.key, "cpu", taking(0.5), known) == 0.5
+    assert yardstick_ms(recipe, plain.key, "cpu", taking(5.0, disturbed=0.7), known) == 0.5
     assert yardstick_ms(recipe, plain.key, "cpu", taking(0.9), known) == 0.5
     assert known_yardstick_ms(recipe, plain.key, "cpu", known) == 0.5
     assert yardstick_ms(tiny_recipe(train={"epochs": 3}), plain.key, "cpu", taking(0.9), known) == 0.5

@@ -89,3 +89,42 @@ def test_a_trick_that_cannot_act_is_no_lack_of_memory(trial, tricks, sound):
     record = trial(plugins=(str(tricks(own=body)),), tricks={"own": {}})
     assert (record.status, record.reason) == ("failed", "the net cannot be converted")
     assert NotApplicable.status == "failed"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("class relationship error: 3 has no parent"),
+        RuntimeError("class relationship error: 3 has no parent"),
+        ValueError("unable to allocate 5 blocks to 3 stages"),
+        RuntimeError("unable to allocate 5 blocks to 3 stages"),
+        RuntimeError("failed to allocate label 7 to a group"),
+        RuntimeError("bad allocation of widths: 0"),
+    ],
+)
+def test_a_trick_s_own_words_are_no_fault_of_the_machine(error):
+    assert not is_out_of_memory(error)
+    assert not is_device_fault(error)
+
+
+def test_what_was_set_aside_led_to_nothing():
+    error = RuntimeError("bad shape")
+    error.__context__, error.__suppress_context__ = MemoryError(), True  # as `raise ... from None` has it
+    assert not is_out_of_memory(error)
+
+
+def test_a_fault_that_another_process_told_of_loses_none_here(sound):
+    lost_device.note(
+        TrialError("the runtime cannot run the file: RuntimeError: CUDA failure 700: illegal memory access")
+    )
+    assert lost_device.why == ""
+    error = TrialError("the net cannot be converted")
+    error.__cause__ = FAULTS["torch"]
+    lost_device.note(error)
+    assert lost_device.why.endswith("the net cannot be converted")
+
+
+def test_what_may_be_either_counts_as_both():
+    error = RuntimeError("CUDA error: CUBLAS_STATUS_NOT_INITIALIZED when calling `cublasCreate(handle)`")
+    assert is_out_of_memory(error)
+    assert is_device_fault(error)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from tricksearch.contract import discover
+from tricksearch.contract import TrialError, discover
 from tricksearch.trial.cache import Cache
 from tricksearch.trial.context import JobContext
 from tricksearch.trial.data import load_data
@@ -17,6 +17,27 @@ from tricksearch.trial.stages import Stages
 from tricksearch.trial.training import workbench
 from tricksearch.trial.training.precision import choose_precision
 
+WRITES = '''"""Writes.
+
+Paper: none.
+Use when: never.
+Avoid when: always.
+Cost: none.
+"""
+
+from dataclasses import dataclass
+
+from tricksearch import Trick
+
+
+@dataclass(frozen=True)
+class Writes(Trick):
+    """Writes into the images."""
+
+    def data(self, images, bench):
+        images.pixels[0] += 1
+        return images
+'''
 DEVICE = torch.device("meta")  # no memory of the host's, as a GPU has none of it
 
 
@@ -60,3 +81,14 @@ def test_what_a_variant_holds_goes_with_its_last_use(context, tiny_recipe, tmp_p
         assert bench() is None, "a circle holds it until the collector happens to run"
     finally:
         gc.enable()
+
+
+def test_a_trick_that_writes_into_the_shared_images_is_told(context, tiny_recipe, tmp_path):
+    (tmp_path / "own").mkdir()
+    (tmp_path / "own" / "writes.py").write_text(WRITES)
+    recipe = tiny_recipe(tricks={"writes": {}}, plugins=(str(tmp_path / "own"),))
+    before = context.data.digest("train")
+    own = replace(context, registry=discover(recipe.plugins))
+    with pytest.raises(TrialError, match="'writes' wrote into the images that all trials share"):
+        Stages(recipe, 0, own, tmp_path)
+    assert context.data.digest("train") != before, "no later trial takes these for what they were"

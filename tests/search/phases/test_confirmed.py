@@ -1,5 +1,6 @@
 """What is shown and shipped of a recipe that was confirmed: its fresh runs, and no value that it was chosen by."""
 
+from dataclasses import replace
 from pathlib import Path
 from statistics import fmean
 
@@ -10,8 +11,9 @@ from tests.search.observer import Listener
 from tricksearch.records.averages import averaged, shown
 from tricksearch.report.page import render
 from tricksearch.report.tables import write_tables
-from tricksearch.report.view import make_view
+from tricksearch.report.view import as_tested, make_view
 from tricksearch.search.loop import Loop
+from tricksearch.search.phases.confirm import confirmed_verdicts
 from tricksearch.search.phases.findings import findings_of
 from tricksearch.ship.pick import picked_record
 from tricksearch.store.store import Store
@@ -101,3 +103,62 @@ def test_each_confirmed_recipe_gets_a_verdict_against_the_baseline(confirmed):
     faster = [verdict for verdict in verdicts if verdict.measure == "latency_ms" and verdict.says == "helps"]
     assert faster, "30 % are found"
     assert any("lowers latency" in line for line in told)
+
+
+def test_page_tables_api_and_members_have_one_front(confirmed, tmp_path):
+    study, records, findings = confirmed
+    view = make_view(shown(records), study.objectives)
+    page = [view.records[at].id for at in view.front]
+    write_tables(tmp_path, study, records, findings)
+    table = [row.partition(",")[0] for row in (tmp_path / "front.csv").read_text().splitlines()[1:]]
+    assert page == table == [record.id for record in study.goals.front_of_means(shown(records))]
+    assert view.knee in view.front
+    roles = {member.record: member.role for member in findings.members}
+    assert {name for name, role in roles.items() if role == "front"} <= set(page)
+    assert all(roles[name] in ("front", "baseline") for name in page)
+
+
+def test_a_confirmation_that_was_cut_off_decides_nothing(confirmed):
+    _, records, _ = confirmed
+    runs = [record for record in records if record.phase == "confirm"]
+    others = [record for record in records if record.phase != "confirm"]
+    recipes = len({record.recipe_key for record in runs})
+    for count in range(2 * recipes):
+        assert shown([*others, *runs[:count]]) == averaged(others), "some recipes have fewer than two runs"
+    assert any(record.confirmed for record in shown([*others, *runs[: 2 * recipes]]))
+    later = replace(others[-1], trial=max(record.trial for record in records) + 1)
+    assert not any(record.confirmed for record in shown([*records, later])), "the search went on"
+
+
+def test_the_latency_of_fresh_runs_is_theirs(confirmed):
+    _, records, _ = confirmed
+    again = [replace(record, timed_again={"latency_ms": 77.0}) for record in records]
+    assert all(mean.latency_ms != 77.0 for mean in shown(again) if mean.confirmed)
+
+
+def test_a_later_confirmation_runs_all_of_it_again(confirmed, registry_of, tmp_path):
+    study, records, _ = confirmed
+    store = Store.at(tmp_path / "store.db")
+    more = study.model_copy(update={"search": study.search.model_copy(update={"trials": 30})})
+    loop = Loop(more, registry_of(more), store, tmp_path, Listener())
+    while (job := loop.next()) is not None:
+        loop.finish(simulate(job))
+    later = store.records()
+    new = [record for record in later if record.phase == "confirm" and record not in records]
+    assert {record.recipe_key for record in new if not record.tricks} == {study.recipe({}).key}, "the baseline too"
+    verdicts = confirmed_verdicts(more, store, later)
+    store.close()
+    assert {verdict.n for verdict in verdicts if verdict.measure in study.objectives} == {8}, "none of the earlier runs"
+
+
+def test_the_headline_claims_what_fresh_runs_show(confirmed):
+    study, records, findings = confirmed
+    view = make_view(shown(records), study.objectives)
+    tested = as_tested(view, findings.verdicts)
+    helps = {(v.trick, v.measure) for v in findings.verdicts if v.comparison == "confirmed" and v.says == "helps"}
+    assert [view.records[at].id for at in tested.sure] == [
+        view.records[at].id
+        for at in view.better
+        if {(f"record {view.records[at].id}", name) for name in study.objectives} <= helps
+    ]
+    assert as_tested(view, []) == view

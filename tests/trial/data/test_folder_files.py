@@ -1,5 +1,7 @@
 """What people have in their folders: other names of splits, EXIF, transparency, files that are none of the images."""
 
+import struct
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -182,3 +184,23 @@ def test_transparency_that_hides_nothing_is_dropped_and_told(tmp_path):
             pixels[..., 3] = 255 if kind == "a" else 7
             Image.fromarray(pixels).save(tmp_path / kind / f"{number}.png")
     assert "transparency is dropped; 4 images with transparent pixels" in load(tmp_path).notes
+
+
+def test_a_photograph_whose_other_tags_are_malformed_is_read(tmp_path):
+    for kind in "ab":
+        fill(tmp_path / kind, 8, ".jpg")
+    width = struct.pack("<HHI4s", 0x0100, 2, 4, b"wid\0")  # a number that is text
+    turned = struct.pack("<HHIHH", 0x0112, 3, 1, 6, 0)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + width + turned + bytes(4)
+    Image.new("RGB", (8, 4), (10, 200, 30)).save(tmp_path / "a" / "odd.jpg", exif=exif)
+    assert "1 image turned upright, as EXIF says" in load(tmp_path, size=6).notes
+
+
+def test_an_orientation_that_is_none_turns_nothing(tmp_path):
+    for kind in "ab":
+        fill(tmp_path / kind, 8, ".jpg")
+    for number in (0, 9):
+        exif = Image.Exif()
+        exif[0x0112] = number
+        Image.new("RGB", (6, 6), (10, 200, 30)).save(tmp_path / "a" / f"odd{number}.jpg", exif=exif)
+    assert not [note for note in load(tmp_path).notes if "upright" in note]
