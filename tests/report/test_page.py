@@ -134,7 +134,9 @@ def test_the_recipe_of_every_record_is_its_recipe(opened) -> None:
 def test_the_recipe_is_copied(opened) -> None:
     wanted = _text(opened, "#panel-yaml")
     _press(opened, "#copy")
-    assert _text(opened, "#copy") == "Copied"
+    from selenium.webdriver.support.ui import WebDriverWait
+
+    WebDriverWait(opened, 60).until(lambda page: _text(page, "#copy") == "Copied")  # the browser copies in its own time
     # Pasting is the only way to the clipboard that every browser grants to a page opened from a file.
     opened.execute_script(
         "const area = document.createElement('textarea'); area.id = 'pasted'; document.body.append(area); area.focus()"

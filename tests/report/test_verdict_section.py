@@ -95,7 +95,7 @@ def test_the_verdicts_are_drawn_told_and_filtered(browser, tmp_path: Path) -> No
         around = next(each for each in RECORDS if each.id == found.minimal.around)
         assert copied["tricks"] == {name: around.tricks[name] for name in found.minimal.tricks}
         _press(opened, "[data-copy=minimal-yaml]")
-        WebDriverWait(opened, 5).until(lambda page: _text(page, "[data-copy=minimal-yaml]") == "Copied")
+        WebDriverWait(opened, 60).until(lambda page: _text(page, "[data-copy=minimal-yaml]") == "Copied")
 
         _press(opened, "#members tbody tr:nth-child(2) button")
         assert _text(opened, "#panel-title") == f"Trial {found.members[1].record}"
@@ -107,7 +107,7 @@ def test_the_verdicts_are_drawn_told_and_filtered(browser, tmp_path: Path) -> No
         wide = "return [...document.querySelectorAll('.forest')].map((p) => p._fullLayout.width <= p.clientWidth)"
         assert opened.execute_script(wide) == [True, True]
         opened.execute_script("document.getElementById('verdicts').style.width = '600px'")
-        WebDriverWait(opened, 5).until(lambda page, wide=wide: page.execute_script(wide) == [True, True])
+        WebDriverWait(opened, 60).until(lambda page, wide=wide: page.execute_script(wide) == [True, True])
         bounded = {each.trick for each in found.verdicts if each.comparison == "ladder" and each.low is None}
         assert len(bounded) == 1
         free = "return document.querySelector('.forest').data.filter((t) => !t.error_x).flatMap((t) => t.x)"
