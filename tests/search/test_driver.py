@@ -6,8 +6,10 @@ import tricksearch
 from tricksearch.contract import InputError, discover
 from tricksearch.search.driver import run_study
 from tricksearch.search.observer import Observer
+from tricksearch.store.changed_data import note_data
 from tricksearch.store.folder import held_folder, open_store, read_records
 from tricksearch.store.run import StoredRun
+from tricksearch.trial.data import load_data
 
 
 class Heard:
@@ -42,6 +44,7 @@ def test_a_changed_study_is_said_once_and_keeps_its_records(tmp_path, make_study
         phase = "search" if number else "baseline"
         store.add([make_record(number, study.recipe(tricks), phase=phase, validation_images=270, latency_runs=9)])
     before = store.records()
+    note_data(store, load_data(study.data))
     store.close()
 
     changed = make_study(tricks={"left": {"factor": [0.5, 1.0]}, "right": None, "solo": None}, search={"trials": 3})

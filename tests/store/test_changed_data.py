@@ -9,7 +9,7 @@ from PIL import Image
 
 from tests.cli.shell import tricksearch
 from tricksearch.contract import InputError, discover
-from tricksearch.store.facts import DATA
+from tricksearch.store.facts import DATA, HISTORY
 from tricksearch.store.folder import open_study
 from tricksearch.trial.data import load_data
 from tricksearch.trial.job import Job
@@ -119,6 +119,7 @@ def test_of_an_earlier_version_s_run_the_number_of_images_is_compared(ran, image
     store.close()
     opened().close()
     store = opened()
+    assert "kept no fingerprint of their data" in store.fact(HISTORY)[-1]["difference"][-1]
     store.put_fact(DATA, None)
     store.close()
     for kind in "ab":

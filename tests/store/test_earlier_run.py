@@ -9,6 +9,7 @@ import yaml
 import tricksearch
 from tricksearch.records.recipe import Recipe
 from tricksearch.records.settings import LatencySettings
+from tricksearch.store.facts import STUDY as STORED_STUDY
 from tricksearch.store.store import Store
 from tricksearch.study.study import load_study
 
@@ -80,3 +81,14 @@ def test_it_goes_on_and_keeps_what_it_has(earlier):
     assert kept["accuracy"].tolist() == before["accuracy"].tolist()
     assert (earlier / "report.html").is_file()
     assert go_on(earlier, 6).records()["id"].tolist() == after["id"].tolist(), "nothing is left to run"
+
+
+def test_a_run_whose_trials_asked_for_several_gpus_opens(earlier):
+    """Which was allowed, and is refused today."""
+    store = Store.at(earlier / "store.db")
+    plain = store.fact(STORED_STUDY)
+    store.put_fact(STORED_STUDY, plain | {"search": plain["search"] | {"gpus": 2.0}})
+    store.close()
+    run = tricksearch.open(earlier)
+    assert run.study.search.gpus == 1.0
+    run.write()
